@@ -1,0 +1,131 @@
+/* pool.h - sites, pools and their sources: which addresses may carry which class, and which one goes next.
+ *
+ * `struct pools` is the immutable configuration, shared by all workers; `struct pool_state` is the health
+ * and the counters of its sources, touched only by the pool's owner worker. Everything is pure: the clock
+ * (milliseconds, any one clock) and randomness are passed in.
+ * Design: invariants 1, 4, 5 and 6. The check before a source is used is in guard.h.
+ */
+#pragma once
+#include "base/ip.h"
+#include "base/mail_class.h"
+#include "config/config.h"
+
+enum { POOL_ADDRESSES_MAX = 65536, POOL_NAME_MAX = 255 };
+
+/* The tables of `site` and `pool`, for the configuration's root. */
+extern const struct config_option site_options[];
+extern const struct config_option pool_options[];
+
+/* A sending address. Lives as long as its struct pools. */
+struct source {
+    struct ip ip;
+    uint32_t pool;    /* index in pools->pools */
+    uint32_t ordinal; /* {n}: from 1, in written order, IPv4 and IPv6 apart */
+    const char *ptr;  /* its name from the site's template; NULL when the site has none */
+    const char *ehlo; /* the name it says in EHLO; never NULL */
+};
+
+struct pool {
+    struct str name;
+    uint32_t site;    /* index in pools->sites */
+    unsigned carries; /* bit (1u << enum mail_class) each */
+    unsigned weight;  /* share among the pools of a class; from 1 */
+    struct str code;  /* {class} */
+    bool spf_published;
+    int64_t first_retry, max_retry, expire; /* milliseconds; -1: as in delivery { } */
+    const struct source *sources;           /* in written order */
+    uint32_t source_count;
+    uint32_t v4_count, v6_count;
+};
+
+struct site {
+    struct str name;
+    struct str ehlo;
+    struct str ptr; /* template, or empty */
+    bool here;      /* this node stands there */
+};
+
+struct pools {
+    const struct site *sites;
+    size_t site_count;
+    const struct pool *pools; /* of all sites */
+    size_t pool_count;
+    const struct source *sources; /* of all pools, grouped by pool */
+    size_t source_count;
+    /* fields below belong to pool.c */
+    const uint32_t *by_ip; /* open hash of indices + 1 */
+    uint32_t by_ip_mask;
+};
+
+struct pool_options {
+    struct str node; /* this node's name: EHLO when there is no site */
+    struct str here; /* the site of this node; may be empty when there is one only */
+    int (*bindable)(void *ctx, const struct ip *); /* 0 or SLUICE_E...; NULL: not checked */
+    void *bindable_ctx;
+};
+
+/* Reads sites and pools from the configuration's root (tables above under the names "site" and "pool").
+ * Problems go to `errors`; the result then lacks what was wrong. Everything lives in the arena. Never NULL.
+ */
+const struct pools *pools_load(struct arena *, const struct config_node *root, const struct pool_options *,
+                               struct config_errors *);
+
+/* By name at this node's site; NULL when there is none. */
+const struct pool *pool_find(const struct pools *, struct str name);
+static inline bool pool_carries(const struct pool *p, enum mail_class c) { return (p->carries >> c) & 1u; }
+/* The source with this address, at any site; NULL when there is none. O(1). */
+const struct source *source_find(const struct pools *, const struct ip *);
+/* The EHLO name of a source, where a destination may ask for its PTR name (ehlo = ptr). */
+const char *source_ehlo(const struct source *, bool ask_ptr);
+
+/* Step 5: the pool for a message of `class`: the tenant's own (empty: none) when it carries the class, else
+ * one of this site's that carry it, by weight; `random` is 64 random bits. NULL: the mail waits. */
+const struct pool *pool_for_class(const struct pools *, enum mail_class, struct str own, uint64_t random);
+/* Step 9, before a pick: the stored pool when it still carries the class here, else as pool_for_class. */
+const struct pool *pool_stored(const struct pools *, enum mail_class, struct str stored, struct str own,
+                               uint64_t random);
+
+/* ---- health and choice: the owner worker's ---- */
+
+struct pool_state; /* of the sources of all pools; keyed by address, so it survives a reload */
+struct pool_state *pool_state_new(void);
+struct pool_state *pool_state_free(struct pool_state *);
+/* After a reload: forgets the addresses that are gone. */
+void pool_state_reload(struct pool_state *, const struct pools *);
+
+/* Rests a source until `until` (later of two rests wins); `reason` is copied (at most 200 bytes). */
+void source_rest(struct pool_state *, const struct ip *, int64_t until, struct str reason);
+void source_wake(struct pool_state *, const struct ip *);
+/* One transaction went out from it / failed there: for `sluice source`. */
+void source_count(struct pool_state *, const struct ip *, int64_t now, bool delivered);
+
+struct source_health {
+    int64_t resting_until; /* 0 or in the past: healthy */
+    struct str reason;     /* why it rests; valid until the next call */
+    uint64_t picked, delivered, failed;
+    int64_t last_used; /* 0: never */
+};
+struct source_health source_health(const struct pool_state *, const struct ip *);
+
+enum { FAMILY_V4 = 1, FAMILY_V6 = 2 };
+
+enum pick_reason {
+    PICK_OK,
+    PICK_EMPTY,     /* the pool has no address */
+    PICK_NO_FAMILY, /* none of the asked family */
+    PICK_RESTING,   /* all that would fit rest; see earliest */
+};
+const char *pick_reason_text(enum pick_reason);
+
+struct pick {
+    const struct source *source; /* NULL unless PICK_OK */
+    enum pick_reason reason;
+    int64_t earliest; /* PICK_RESTING: when the first of them wakes */
+    bool sticky;      /* it is the address asked for */
+};
+
+/* The source for the next connection to `receiver`. `families` is what the destination has (FAMILY_ bits).
+ * `sticky` (NULL or ip none: first attempt) is the address of the last attempt: the same while healthy, else
+ * one of its /24 or /64, else any. Otherwise the healthy sources take turns per receiver. */
+struct pick pool_pick(const struct pools *, const struct pool *, unsigned families, struct str receiver,
+                      const struct ip *sticky, int64_t now, struct pool_state *);
