@@ -1,0 +1,137 @@
+/* api.h - the HTTP/JSON interface: a Unix socket for the command line, TCP for monitors.
+ *
+ * Runs on the API's worker (rt_api); every request has a fiber. What the daemon
+ * is made of stays behind struct api_backend: plain rows in, plain verbs out.
+ * Only the Unix socket takes requests that change something; TCP is read-only,
+ * as nothing authenticates there. Routes: docs/api.md.
+ */
+#pragma once
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/ip.h"
+#include "base/log.h"
+#include "base/mail_class.h"
+#include "base/trace_id.h"
+
+struct rt;
+struct trace;
+struct api;
+
+/* Selects recipients that wait; empty or zero fields do not restrict. `all` must be set when nothing else is.
+ */
+struct api_queue_filter {
+    bool all;
+    struct str trace_id;
+    struct str sender; /* "a@b.c", "@b.c", "<>" */
+    struct str recipient;
+    struct str domain; /* of the recipient */
+    struct str pool;
+    int64_t older_ms, younger_ms; /* time since arrival: at least, less than */
+    bool held_only;
+    size_t limit; /* rows; 0: all */
+};
+
+/* Does the filter select this recipient? Pure; for those who walk the queue. */
+struct api_queue_entry;
+bool api_queue_match(const struct api_queue_filter *, const struct api_queue_entry *, int64_t now);
+
+/* One recipient that waits. Absent strings are empty, absent times 0 (wall ms). */
+struct api_queue_entry {
+    struct str trace_id, sender, recipient, tenant;
+    enum mail_class class;
+    struct str rule, pool;
+    struct str receiver; /* the destination after the MX roll-up */
+    struct str state;    /* "waiting", "sending", "held", "parked" */
+    struct str why;      /* the last reply or reason */
+    struct ip source;    /* the last address */
+    int64_t arrived, next, expires;
+    int64_t attempts, size;
+};
+
+struct api_pool {
+    struct str name, class_tag, carries /* "normal, relay" */;
+    bool spf_published;
+    int64_t sources, usable;             /* addresses: configured; healthy now */
+    int64_t waiting, held, sending;      /* recipients */
+    int64_t delivered, deferred, failed; /* since start */
+};
+
+struct api_source {
+    struct ip ip;
+    struct str pool, ptr, ehlo;
+    struct str state; /* "healthy", "resting", "unbindable", ... */
+    struct str why;
+    int64_t until; /* wall ms at which a rest ends */
+    int64_t connections, delivered, deferred, failed;
+};
+
+/* One number. The name follows Prometheus ("sluice_messages_accepted_total"); label may be NULL. */
+struct api_metric {
+    const char *name, *help;
+    bool counter; /* else a gauge */
+    const char *label;
+    struct str label_value;
+    double value;
+};
+
+enum api_verb { API_RETRY, API_HOLD, API_RELEASE, API_CANCEL };
+
+struct api_submission {
+    struct str sender; /* reverse-path without <>; empty: null */
+    const struct str *recipients;
+    size_t recipient_count;
+    struct str message; /* bytes; line ends CRLF */
+    struct str user;    /* name of the local user whom the socket's peer runs as */
+};
+
+/* What the daemon does for the API. Each is called in a fiber on the API's worker, may wait, and may use
+ * worker_call and offload. A missing (NULL) function gives 501. Rows are given to `row(to, ...)`, whose views
+ * are used before it returns.
+ * `*ret_why` (empty buffer) takes a text for people when the result is not 0. */
+struct api_backend {
+    void *arg;
+    /* Adds members to the object of GET /v1/status: counters, versions, limits. `add(to, name, text,
+     * number)`: text NULL means the number. */
+    void (*status)(void *arg, void (*add)(void *to, const char *name, const char *text, int64_t number),
+                   void *to);
+    int (*queue_list)(void *arg, const struct api_queue_filter *,
+                      void (*row)(void *to, const struct api_queue_entry *), void *to, struct buf *ret_why);
+    /* *ret_count recipients were changed. */
+    int (*queue_operate)(void *arg, enum api_verb, const struct api_queue_filter *, size_t *ret_count,
+                         struct buf *ret_why);
+    int (*pools)(void *arg, void (*row)(void *to, const struct api_pool *), void *to, struct buf *ret_why);
+    int (*sources)(void *arg, struct str pool, void (*row)(void *to, const struct api_source *), void *to,
+                   struct buf *ret_why);
+    /* Loads the configuration anew; on an error the old one stays and *ret_why has every message, a line
+     * each. With 0 it may have warnings. */
+    int (*reload)(void *arg, struct buf *ret_why);
+    /* Accepts a message as a submission. 0: *ret_id is its trace id, and it is durable. DENIED, INVALID:
+     * refused for good; FULL, BUSY, IO: try later; *ret_why is the SMTP reply ("550 5.7.1 ..."). */
+    int (*send)(void *arg, const struct api_submission *, struct trace_id *ret_id, struct buf *ret_why);
+    void (*metrics)(void *arg, void (*add)(void *to, const struct api_metric *), void *to);
+};
+
+struct api_settings {
+    const char *socket;     /* path; NULL: none. Made with mode 0660 */
+    const struct str *bind; /* "127.0.0.1:8025"; other than loopback only with allow_remote */
+    size_t bind_count;
+    bool allow_remote;
+    size_t max_message; /* bytes of POST /v1/send; 0: 64 MiB */
+};
+
+/* Opens the sockets: before privileges are dropped and before rt_start. A stale Unix socket is replaced; one
+ * that answers is BUSY. `trace` may be NULL. On failure *ret_why is in `arena`. All arguments but `settings`
+ * must outlive the API. */
+[[nodiscard]] int api_open(struct rt *, const struct api_settings *, const struct api_backend *,
+                           struct trace *, struct log *, struct arena *, struct str *ret_why,
+                           struct api **ret_api);
+
+/* Begins to serve; after rt_start. */
+void api_start(struct api *);
+
+/* Takes no more requests, removes the socket, waits for those in work (at most 5 s). Not from a worker's
+ * thread; before rt_free. */
+void api_stop(struct api *);
+
+/* After rt_free (or when rt never started). NULL is fine. */
+struct api *api_free(struct api *);
