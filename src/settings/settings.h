@@ -1,0 +1,138 @@
+/* settings.h - the whole configuration of a daemon, typed, checked across rooms, immutable.
+ *
+ * Loaded once at start and once per reload; each worker holds a reference while it uses one. Everything in it
+ * lives in its own arena and dies with the last reference. A reload that fails leaves the old one in use.
+ * All names of the configuration are a contract (design, section 6); docs/configuration.md is generated from
+ * the same tables (settings_options).
+ */
+#pragma once
+#include "base/ip.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "pool/pool.h"
+
+struct tenants;      /* policy/tenant.h */
+struct destinations; /* queue/destination.h */
+
+enum listener_tls {
+    LISTENER_TLS_NONE,
+    LISTENER_TLS_OPPORTUNISTIC,
+    LISTENER_TLS_REQUIRED,
+    LISTENER_TLS_IMPLICIT
+};
+enum listener_auth { LISTENER_AUTH_NONE, LISTENER_AUTH_OPTIONAL, LISTENER_AUTH_REQUIRED };
+
+struct endpoint {
+    struct ip ip;
+    uint16_t port;
+};
+
+struct listener {
+    struct str name;
+    const struct endpoint *bind;
+    size_t bind_count; /* at least 1 */
+    enum listener_tls tls;
+    enum listener_auth auth;
+    int64_t max_size; /* bytes; EHLO SIZE */
+    unsigned max_recipients;
+    unsigned max_connections, max_connections_per_client;
+    unsigned max_commands;   /* per connection */
+    unsigned max_errors;     /* per connection, then 421 */
+    int64_t timeout_ms;      /* for a command (RFC 5321 4.5.3.2.7) */
+    int64_t data_timeout_ms; /* for a block of data */
+    unsigned min_rate;       /* bytes per second that data must keep up */
+};
+
+struct tls_files {
+    const char *certificate, *key; /* absolute; NULL when there is no tls section */
+};
+
+enum on_failure { ON_FAILURE_DEFER, ON_FAILURE_REGULAR, ON_FAILURE_HIGH_RISK };
+
+struct verdict_settings {
+    struct str header_name,
+        header_value;  /* "X-Spam-Flag", "YES": what a trusted connector's header says of spam */
+    struct str rspamd; /* empty: no scanner */
+    enum on_failure on_failure;
+};
+
+struct delivery_settings {
+    uint16_t port;
+    int64_t first_retry_ms, max_retry_ms, expire_ms;
+    unsigned connections; /* per receiver */
+    unsigned messages_per_connection;
+    unsigned recipients_per_transaction;
+    bool allow_private;
+};
+
+struct lookup_settings {
+    const struct str *servers; /* "IP" or "IP@port"; none: full recursion */
+    size_t server_count;
+    const char *zone_file;    /* absolute; NULL: none */
+    const char *trust_anchor; /* absolute; NULL: none */
+    int64_t serve_expired_ms;
+    int64_t timeout_ms; /* for one look-up */
+};
+
+struct spool_settings {
+    int64_t memory;   /* bodies kept in memory, bytes */
+    int64_t min_free; /* bytes left on its disk below which new mail gets 452 4.3.1 */
+};
+
+struct trace_settings {
+    int64_t retain_ms; /* days that are kept */
+};
+
+struct api_settings {
+    const char *socket; /* absolute; never NULL */
+    const struct endpoint *bind;
+    size_t bind_count;
+};
+
+struct settings {
+    struct str file; /* absolute path of the configuration file */
+    struct str node; /* host name: Received, Message-ID, Reporting-MTA; with no site also EHLO */
+    struct str here; /* this node's site */
+    const char *state, *spool_dir, *trace_dir, *keys_dir; /* absolute */
+    const char *user;                                     /* NULL: stay */
+    unsigned workers;
+    enum log_level log_level;
+    struct tls_files tls;
+    const struct pools *pools;
+    const struct listener *listeners;
+    size_t listener_count;
+    const struct tenants *tenants;
+    struct verdict_settings verdict;
+    bool classify_aaaa;
+    struct delivery_settings delivery;
+    const struct destinations *destinations;
+    struct lookup_settings dns;
+    struct spool_settings spool;
+    struct trace_settings trace;
+    struct api_settings api;
+};
+
+/* The table of the whole configuration. */
+extern const struct config_option settings_options[];
+
+struct settings_checks {
+    int (*bindable)(void *ctx, const struct ip *); /* see struct pool_options; NULL: not checked */
+    void *bindable_ctx;
+};
+
+/* Reads and checks `path`. 0 and *ret (one reference), or SLUICE_EINVALID with at least one error in
+ * `errors`. Warnings may be there either way. Reads the files that it names (users, keys, zone file) only to
+ * check that they can be read. */
+[[nodiscard]] int settings_load(const char *path, const struct settings_checks *, struct config_errors *,
+                                struct settings **ret);
+/* The same for text; `name` as in config_parse. */
+[[nodiscard]] int settings_parse(struct str text, const char *name, const struct settings_checks *,
+                                 struct config_errors *, struct settings **ret);
+
+/* Reference counting, from any thread. unref accepts NULL, returns NULL, frees at the last. */
+struct settings *settings_ref(struct settings *);
+struct settings *settings_unref(struct settings *);
+
+/* What of `next` takes effect only at a restart, as the names of the options: "state, workers"; empty when
+ * nothing does. In `arena`. */
+struct str settings_needs_restart(const struct settings *now, const struct settings *next, struct arena *);
