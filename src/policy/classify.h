@@ -1,0 +1,59 @@
+/* classify.h - step 5: the class of a message, with a reason.
+ *
+ * classify() is a pure function of facts: one ordered table of risk rules, one
+ * of origin rules. It never guesses: where a fact is missing that can still
+ * change the class it names the look-up; a look-up that failed gives 451 4.4.3.
+ */
+#pragma once
+#include "base/mail_class.h"
+#include "base/outcome.h"
+#include "policy/verdict.h"
+#include "rt/resolver.h"
+
+/* One DNS question about a domain. The zero value is "not asked". */
+enum dns_fact { FACT_UNKNOWN, FACT_YES, FACT_NONE, FACT_FAILED };
+
+struct domain_facts {
+    struct str domain; /* normalised; "" when there is none to ask for (null, literal, same as the other) */
+    enum dns_fact mx, a, aaaa;
+};
+
+struct classify_facts {
+    enum verdict verdict;
+    struct str verdict_why; /* "" : a sentence is made from the verdict */
+    bool null_reverse_path;
+    bool delivery_report;
+    bool relayed; /* of the attribution */
+    bool aaaa;    /* an AAAA counts as an address: classify { aaaa } */
+    struct domain_facts reverse_path, from;
+};
+
+struct decision {
+    enum mail_class class;
+    struct str rule;   /* "own", "spam", "no-sender-dns+relayed", ...: static */
+    struct str reason; /* sentences for people, in the arena */
+};
+
+enum classify_step {
+    CLASSIFY_DONE,   /* *ret_decision is set */
+    CLASSIFY_LOOKUP, /* *ret_question names the look-up to make next */
+    CLASSIFY_FAILED, /* a look-up that decides has failed: *ret_question names it */
+};
+
+struct classify_question {
+    bool of_from; /* facts.from, else facts.reverse_path */
+    enum dns_type type;
+};
+
+enum classify_step classify(const struct classify_facts *, struct arena *, struct decision *ret_decision,
+                            struct classify_question *ret_question);
+
+/* The domains to ask for: of the reverse-path (wire form, "" null) and, when it differs, of the first From
+ * (wire form, "" none). Literals and invalid domains are left out. */
+void classify_domains(struct arena *, struct str reverse_path, struct str from, struct classify_facts *facts);
+
+/* Asks what classify wants, in its order, until there is a decision. 0: *ret_decision. SLUICE_EIO:
+ * *ret_refusal is 451 4.4.3 with a text that names domain and reason. `deadline` is monotonic ms for all
+ * look-ups together. */
+[[nodiscard]] int classify_run(struct classify_facts *, struct resolver *, int64_t deadline, struct arena *,
+                               struct decision *ret_decision, struct outcome *ret_refusal);

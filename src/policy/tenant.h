@@ -1,0 +1,87 @@
+/* tenant.h - tenants and their connectors, as configured.
+ *
+ * One `struct policy` per configuration, immutable once built and shared by all
+ * threads; a reload makes another. Strings live in the configuration's arena.
+ */
+#pragma once
+#include "base/ip_range.h"
+#include "base/mail_class.h"
+#include "base/str.h"
+
+struct tenant;
+struct passwd;
+
+struct connector {
+    struct str name;
+    const struct tenant *tenant;
+    struct ip_range *addresses;
+    size_t address_count;
+    struct str certificate; /* accepted, not active in this version */
+    struct str *skip;       /* accepted, not active in this version */
+    size_t skip_count;
+    bool trust_verdict;
+    struct str deliver_host; /* where mail for the tenant's own domains goes: host name or literal; "" none */
+    uint16_t deliver_port;
+};
+
+struct forward {
+    struct str address; /* normalised wire form */
+    struct str *to;
+    size_t to_count;
+};
+
+struct dkim_key {
+    struct str domain, selector, key_file;
+    bool subdomains;
+};
+
+enum limit_action { LIMIT_ALERT, LIMIT_RESTRICT_TODAY, LIMIT_RESTRICT };
+enum forwarding { FORWARDING_AUTOMATIC, FORWARDING_OFF, FORWARDING_ON };
+
+struct sending_policy {
+    struct str name;
+    uint32_t external_per_hour, internal_per_hour, per_day, per_minute; /* 0: the service's default */
+    enum limit_action action;
+    enum forwarding forwarding;
+};
+
+struct tenant {
+    struct str name;
+    struct str *domains; /* normalised; the first is the default domain; at least one */
+    size_t domain_count;
+    struct passwd *users; /* NULL: nobody logs in */
+    struct connector *connectors;
+    size_t connector_count;
+    struct str pools[MAIL_CLASS_COUNT]; /* a pool's name per class; "" by weight among all */
+    struct dkim_key *dkim;              /* accepted, not active in this version */
+    size_t dkim_count;
+    struct forward *forwards; /* accepted, not active in this version */
+    size_t forward_count;
+    struct sending_policy *policies; /* accepted, not active in this version */
+    size_t policy_count;
+};
+
+enum verdict_failure { VERDICT_DEFER, VERDICT_REGULAR, VERDICT_HIGH_RISK };
+
+struct policy {
+    struct tenant *tenants;
+    size_t tenant_count;
+    struct map *by_domain; /* normalised accepted domain -> struct tenant */
+    /* verdict { } */
+    struct str verdict_header_name, verdict_header_value; /* "" when not set */
+    struct str rspamd;                                    /* accepted, not active in this version */
+    enum verdict_failure on_failure;
+    /* classify { } */
+    bool aaaa;
+};
+
+/* The tenant in whose accepted domains `domain` is (any spelling), or NULL. Subdomains count only when
+ * listed. */
+const struct tenant *policy_tenant_of_domain(const struct policy *, struct str domain);
+const struct tenant *policy_tenant(const struct policy *, struct str name);
+bool tenant_accepts(const struct policy *, const struct tenant *, struct str domain);
+/* The connector through which mail for that accepted domain is delivered (`deliver`), or NULL. */
+const struct connector *policy_deliver_of_domain(const struct policy *, struct str domain);
+bool connector_has_ip(const struct connector *, const struct ip *);
+/* Gives back the maps and user files. NULL is fine. */
+void policy_close(struct policy *);
