@@ -53,7 +53,7 @@ struct smtp_capabilities {
 const struct smtp_capabilities *smtp_client_capabilities(const struct smtp_client *);
 
 struct smtp_transaction_recipient {
-    struct smtp_rcpt rcpt;  /* forward_path, notify, orcpt */
+    struct smtp_rcpt rcpt;  /* forward_path.whole, notify, orcpt */
     struct outcome outcome; /* set by smtp_client_send; texts in its arena */
     /* The server takes no more recipients in one transaction (452 4.5.3, 552): send this one in another at
      * once. The outcome is LATER meanwhile. */
@@ -64,7 +64,7 @@ struct smtp_transaction_recipient {
 };
 
 struct smtp_transaction {
-    /* reverse_path, body, smtputf8, size (exact octets, or 0), ret, envid, auth */
+    /* reverse_path.whole, body, smtputf8, size (exact octets, or 0), ret, envid, auth */
     struct smtp_mail mail;
     struct smtp_transaction_recipient *recipients;
     size_t recipient_count;

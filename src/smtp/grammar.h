@@ -5,15 +5,13 @@
  */
 #pragma once
 #include "base/buf.h"
+#include "mail/address.h"
 #include "smtp/reply.h"
 
 /* RFC 5321 4.5.3.1, and what the extensions add (RFC 3461 4.2: ORCPT 500, 4954 4.3: 12,288). */
 enum {
     SMTP_COMMAND_MAX = 2048,    /* octets of a command with its CRLF */
     SMTP_AUTH_LINE_MAX = 12288, /* octets of a line of AUTH */
-    SMTP_PATH_MAX = 254,        /* octets of an address without its brackets */
-    SMTP_LOCAL_MAX = 64,
-    SMTP_DOMAIN_MAX = 255,
     SMTP_ENVID_MAX = 100,
     SMTP_ORCPT_MAX = 500,
 };
@@ -105,11 +103,9 @@ enum smtp_notify {
     SMTP_NOTIFY_DELAY = 8
 };
 
-/* A path is the address without its brackets and without a source route; local part as written (quotes
- * kept), domain as written (perhaps a literal). The null reverse-path has len 0. */
 struct smtp_mail {
-    struct str reverse_path, local, domain;
-    enum smtp_body body; /* 7BIT when not given */
+    struct address reverse_path; /* whole is empty for <> */
+    enum smtp_body body;         /* 7BIT when not given */
     bool smtputf8;
     bool has_size;
     uint64_t size; /* octets, as the client declares them */
@@ -119,9 +115,9 @@ struct smtp_mail {
 };
 
 struct smtp_rcpt {
-    struct str forward_path, local, domain; /* domain is empty for "postmaster" alone (RFC 5321 4.5.1) */
-    unsigned notify;                        /* bits of smtp_notify; 0: not given */
-    struct str orcpt; /* "rfc822;user@domain", the address decoded; at == NULL: not given */
+    struct address forward_path; /* domain is empty for "postmaster" alone (RFC 5321 4.5.1) */
+    unsigned notify;             /* bits of smtp_notify; 0: not given */
+    struct str orcpt;            /* "rfc822;user@domain", the address decoded; at == NULL: not given */
 };
 
 /* The argument of MAIL or RCPT. `offered`: the extensions whose parameters are allowed (others: 555 5.5.4).
