@@ -28,7 +28,7 @@ struct route {
     size_t host_count;
     uint16_t port;
     const struct destination_settings *destination; /* a copy of what applied; NULL: none */
-    uint32_t connections, messages_per_connection;  /* what applies here */
+    unsigned connections, messages_per_connection;  /* what applies here */
     bool literal_or_explicit;                       /* MX was not asked */
     bool secure;                                    /* MX answer DNSSEC-validated */
     uint32_t ttl;                                   /* seconds that this may be kept */

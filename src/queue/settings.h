@@ -6,13 +6,15 @@
  */
 #pragma once
 #include "base/ip.h"
+#include "config/config.h"
 
 struct delivery_settings {
     uint16_t port;                        /* 25 */
     int64_t first_retry_ms, max_retry_ms; /* 5 min, 1 h */
     int64_t expire_ms;                    /* 24 h */
-    uint32_t connections;                 /* 20: per receiver and pool */
-    uint32_t messages_per_connection;     /* 100 */
+    unsigned connections;                 /* 20: per receiver and pool */
+    unsigned messages_per_connection;     /* 100 */
+    unsigned recipients_per_transaction;  /* 50 */
     bool allow_private;                   /* false */
 };
 
@@ -27,11 +29,23 @@ struct destination_settings {
     struct str route;                 /* "host:port", "[::1]:25"; empty: by MX */
     enum ehlo_choice ehlo;            /* EHLO_BY_POOL: not set */
     struct str ehlo_name;             /* with EHLO_NAME */
-    uint32_t connections;             /* 0: as delivery */
-    uint32_t messages_per_connection; /* 0: as delivery */
+    unsigned connections;             /* 0: as delivery */
+    unsigned messages_per_connection; /* 0: as delivery */
 };
 
-/* A pool that has a schedule of its own; 0: as delivery. */
+struct destinations {
+    const struct destination_settings *at; /* in written order: the first that matches counts */
+    size_t count;
+};
+
+/* The tables of `delivery` and `destination`, for the configuration's root, and how they are read. Problems
+ * go to `errors`; memory is the arena's. */
+extern const struct config_option delivery_options[];
+extern const struct config_option destination_options[];
+struct delivery_settings delivery_load(const struct config_node *root, struct config_errors *);
+struct destinations destinations_load(struct arena *, const struct config_node *root, struct config_errors *);
+
+/* A pool that has a schedule of its own; 0 or less: as delivery. */
 struct pool_schedule {
     struct str pool;
     int64_t first_retry_ms, max_retry_ms, expire_ms;
@@ -45,8 +59,7 @@ struct own_endpoint {
 
 struct queue_settings {
     struct delivery_settings delivery;
-    const struct destination_settings *destinations; /* the first that matches counts */
-    size_t destination_count;
+    struct destinations destinations;
     const struct pool_schedule *schedules;
     size_t schedule_count;
     const struct own_endpoint *own; /* for loops to ourselves */
@@ -60,6 +73,8 @@ struct delivery_settings delivery_settings_default(void);
 
 /* A deep copy in the arena. */
 const struct queue_settings *queue_settings_copy(struct arena *, const struct queue_settings *);
+
+struct destination_settings destination_settings_copy(struct arena *, const struct destination_settings *);
 
 /* Does "*.google.com" or "mx.google.com" match this name? Without regard to case; a final dot is ignored. */
 bool destination_pattern_matches(struct str pattern, struct str name);

@@ -10,9 +10,9 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "pool/pool.h"
+#include "queue/settings.h"
 
-struct tenants;      /* policy/tenant.h */
-struct destinations; /* queue/destination.h */
+struct tenants; /* policy/tenant.h */
 
 enum listener_tls {
     LISTENER_TLS_NONE,
@@ -56,15 +56,6 @@ struct verdict_settings {
     enum on_failure on_failure;
 };
 
-struct delivery_settings {
-    uint16_t port;
-    int64_t first_retry_ms, max_retry_ms, expire_ms;
-    unsigned connections; /* per receiver */
-    unsigned messages_per_connection;
-    unsigned recipients_per_transaction;
-    bool allow_private;
-};
-
 struct lookup_settings {
     const struct str *servers; /* "IP" or "IP@port"; none: full recursion */
     size_t server_count;
@@ -105,7 +96,7 @@ struct settings {
     struct verdict_settings verdict;
     bool classify_aaaa;
     struct delivery_settings delivery;
-    const struct destinations *destinations;
+    struct destinations destinations;
     struct lookup_settings dns;
     struct spool_settings spool;
     struct trace_settings trace;
