@@ -1,0 +1,75 @@
+import pathlib
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from lab import places  # noqa: E402
+from lab.world import World  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    if not pathlib.Path(places.program("sluiced")).exists():
+        pytest.exit(f"no daemon: {places.program('sluiced')} (run `make test`)", returncode=1)
+
+
+@pytest.fixture
+def folder():
+    with tempfile.TemporaryDirectory(prefix="sluice-") as path:
+        yield pathlib.Path(path)
+
+
+@pytest.fixture
+def make_world(folder, request):
+    """Worlds that end with the test: each daemon must drain, exit 0 and leave no fault."""
+    worlds = []
+
+    def make(**settings):
+        place = folder / f"world{len(worlds)}"
+        place.mkdir()
+        worlds.append(World(place, **settings))
+        return worlds[-1]
+
+    yield make
+    faults = []
+    for world in worlds:
+        try:
+            world.close()
+        except AssertionError as e:
+            faults.append(str(e))
+    failed = getattr(request.node, "report_call", None)
+    if faults or (failed and failed.failed):
+        for world in worlds:
+            log = world.folder / "sluiced.log"
+            if log.exists():
+                print(f"---- {log.name}, last lines\n" + "\n".join(log.read_text(errors="replace").splitlines()[-60:]))
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def world(make_world):
+    """The usual world, not yet started."""
+    return make_world()
+
+
+@pytest.hookimpl(tryfirst=True, hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.report_call = outcome.get_result()
+
+
+def missing(reason):
+    """Skips; in CI that is a failure."""
+    if places.CI:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def vectors():
+    if not places.VECTORS.is_dir():
+        missing(f"no public vectors at {places.VECTORS}")
+    return places.VECTORS
