@@ -59,5 +59,8 @@ struct header_end {
 /* Feeds the next bytes; true once the end is found: body_at counts from the first byte fed. Further calls
  * change nothing. */
 bool header_end_feed(struct header_end *, struct str bytes);
+/* What a whole line is, apart from those before it. */
+enum header_line { HEADER_LINE_FIELD, HEADER_LINE_CONTINUED, HEADER_LINE_EMPTY, HEADER_LINE_OTHER };
+enum header_line header_line_kind(struct str line);
 /* The message ended: what was not found is where it ends. */
 void header_end_finish(struct header_end *);

@@ -38,3 +38,5 @@ void mime_facts_of(struct arena *, const struct header *, struct mime_facts *ret
 bool bytes_8bit(struct str);
 /* UTF-8 without overlong forms, surrogates and code points over 10FFFF (RFC 3629). */
 bool bytes_utf8(struct str);
+/* `s`, with each byte that is no part of UTF-8 as '?'. */
+struct str utf8_clean(struct arena *, struct str s);
