@@ -7,7 +7,9 @@
 #include "base/ip_range.h"
 #include "base/mail_class.h"
 #include "base/str.h"
+#include "config/config.h"
 
+struct pools; /* pool/pool.h */
 struct tenant;
 struct passwd;
 
@@ -83,5 +85,21 @@ bool tenant_accepts(const struct policy *, const struct tenant *, struct str dom
 /* The connector through which mail for that accepted domain is delivered (`deliver`), or NULL. */
 const struct connector *policy_deliver_of_domain(const struct policy *, struct str domain);
 bool connector_has_ip(const struct connector *, const struct ip *);
-/* Gives back the maps and user files. NULL is fine. */
+
+/* The tables of `tenant "name" { }`, `verdict { }` and `classify { }`. */
+extern const struct config_option tenant_options[];
+extern const struct config_option verdict_options[];
+extern const struct config_option classify_options[];
+
+struct policy_checks {
+    const char *state;         /* absolute folder in which relative file names start */
+    const struct pools *pools; /* the pools that `pools { }` may name; NULL: not checked */
+};
+
+/* Reads tenants, verdict and classify from the configuration's root, and the user files. Problems go to
+ * `errors`; the result then lacks what was wrong. Lives in the arena but for what policy_close gives back.
+ * Never NULL. */
+struct policy *policy_load(struct arena *, const struct config_node *root, const struct policy_checks *,
+                           struct config_errors *);
+/* Gives back the map and the user files, before the arena goes. NULL is fine. */
 void policy_close(struct policy *);

@@ -9,10 +9,9 @@
 #include "base/ip.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "policy/tenant.h"
 #include "pool/pool.h"
 #include "queue/settings.h"
-
-struct tenants; /* policy/tenant.h */
 
 enum listener_tls {
     LISTENER_TLS_NONE,
@@ -45,15 +44,6 @@ struct listener {
 
 struct tls_files {
     const char *certificate, *key; /* absolute; NULL when there is no tls section */
-};
-
-enum on_failure { ON_FAILURE_DEFER, ON_FAILURE_REGULAR, ON_FAILURE_HIGH_RISK };
-
-struct verdict_settings {
-    struct str header_name,
-        header_value;  /* "X-Spam-Flag", "YES": what a trusted connector's header says of spam */
-    struct str rspamd; /* empty: no scanner */
-    enum on_failure on_failure;
 };
 
 struct lookup_settings {
@@ -92,9 +82,7 @@ struct settings {
     const struct pools *pools;
     const struct listener *listeners;
     size_t listener_count;
-    const struct tenants *tenants;
-    struct verdict_settings verdict;
-    bool classify_aaaa;
+    const struct policy *policy; /* tenant, verdict, classify: policy_load, policy_close */
     struct delivery_settings delivery;
     struct destinations destinations;
     struct lookup_settings dns;
