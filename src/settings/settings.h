@@ -55,21 +55,6 @@ struct lookup_settings {
     int64_t timeout_ms; /* for one look-up */
 };
 
-struct spool_settings {
-    int64_t memory;   /* bodies kept in memory, bytes */
-    int64_t min_free; /* bytes left on its disk below which new mail gets 452 4.3.1 */
-};
-
-struct trace_settings {
-    int64_t retain_ms; /* days that are kept */
-};
-
-struct api_settings {
-    const char *socket; /* absolute; never NULL */
-    const struct endpoint *bind;
-    size_t bind_count;
-};
-
 struct settings {
     struct str file; /* absolute path of the configuration file */
     struct str node; /* host name: Received, Message-ID, Reporting-MTA; with no site also EHLO */
@@ -86,9 +71,18 @@ struct settings {
     struct delivery_settings delivery;
     struct destinations destinations;
     struct lookup_settings dns;
-    struct spool_settings spool;
-    struct trace_settings trace;
-    struct api_settings api;
+    struct {
+        int64_t memory;   /* bodies kept in memory, bytes */
+        int64_t min_free; /* bytes left on its disk below which new mail gets 452 4.3.1 */
+    } spool;
+    struct {
+        int64_t retain_ms; /* days that are kept */
+    } trace;
+    struct {
+        const char *socket; /* absolute; never NULL */
+        const struct endpoint *bind;
+        size_t bind_count;
+    } api;
 };
 
 /* The table of the whole configuration. */
