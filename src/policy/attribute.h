@@ -13,7 +13,7 @@
 struct sender_facts {
     const struct tenant *user_tenant; /* of the login; NULL: not authenticated */
     struct str user;                  /* user@domain */
-    struct ip client;                 /* none: came by the local socket */
+    struct ip client;                 /* none: came by the local socket, whose users speak for all tenants */
     struct str reverse_path;          /* wire form; "" for <> */
     const struct address_list *from;  /* the From field when it is known (end of data), else NULL */
 };
@@ -30,6 +30,6 @@ bool attribute_known_client(const struct policy *, const struct ip *);
 
 /* True: attributed. False: *ret_refusal is the reply to MAIL (550 5.7.64; 550 5.7.1 for a user's reverse-path
  * outside of the accepted domains; static text). With `from` set (call again at the end of data) a user's
- * From is checked as well: 550 5.7.1. */
+ * From is checked as well: 550 5.7.1 (pass NULL when the field is missing: it is added then). */
 bool attribute(const struct policy *, const struct sender_facts *, struct attribution *ret,
                struct outcome *ret_refusal);

@@ -2,7 +2,9 @@
  *
  * A line is user:{SCHEME}hash[:anything]; `#` starts a comment line. Schemes:
  * PLAIN (CLEARTEXT, CLEAR), CRYPT and its forms SHA512-CRYPT, SHA256-CRYPT,
- * BLF-CRYPT, MD5-CRYPT, YESCRYPT, GOST-YESCRYPT, SCRYPT, DES-CRYPT; none is CRYPT.
+ * BLF-CRYPT, MD5-CRYPT, YESCRYPT, GOST-YESCRYPT, SCRYPT, SHA1-CRYPT,
+ * SUNMD5-CRYPT, DES-CRYPT; none is CRYPT.
+ * An empty hash, or one that starts with `!` or `*`, lets nobody in.
  * The file is read again when it has changed. All calls but passwd_open may
  * come from several threads at once.
  */
@@ -20,10 +22,10 @@ struct tenant;
 /* NULL is fine; returns NULL. */
 struct passwd *passwd_close(struct passwd *);
 
-/* Blocks (disk, and up to seconds of CPU): call it on an offload thread. `user` is user@domain, domain
- * normalised. 0: right. SLUICE_EDENIED: wrong, or unknown - a hash of the file's cost is computed all the
- * same, so that time does not tell. SLUICE_EIO or SLUICE_ESYNTAX: the changed file can't be read (the old
- * content answered nothing; 454 4.7.0), *ret_why says where. */
+/* Blocks (disk, and up to seconds of CPU): call it on an offload thread. `user` is user@domain. 0: right.
+ * SLUICE_EDENIED: wrong, or unknown - a hash of the file's cost is computed all the same, so that time does
+ * not tell. When the changed file can't be read, the content before the change answers and *ret_why has
+ * "file:line: what" for the log, else "". */
 [[nodiscard]] int passwd_check(struct passwd *, struct str user, struct str password, struct arena *,
                                struct str *ret_why);
 
