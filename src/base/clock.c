@@ -44,7 +44,8 @@ bool clock_parse_rfc3339(struct str s, int64_t *ret_wall_ms) {
     char text[40];
     if (s.len >= sizeof text)
         return false;
-    memcpy(text, s.at, s.len);
+    if (s.len)
+        memcpy(text, s.at, s.len);
     text[s.len] = 0;
     struct tm tm = {0};
     const char *rest = strptime(text, "%Y-%m-%d", &tm);

@@ -60,7 +60,7 @@ enum trace_direction {
 /* FIELD(type, member, name in JSON and SQL, lasting).
  * Lasting fields say something about the message: a recipient's latest state keeps them until an event gives
  * another value, so later events may leave them out. The others belong to one attempt: SEND, DEFER, FAIL,
- * DROP and REFUSE replace all of them. */
+ * DROP and REFUSE replace all of them. 2: lasting, but told only with the event that brought it. */
 #define TRACE_FIELDS(FIELD)                                                                                  \
     FIELD(STR, message_id, "message_id", 1)                                                                  \
     FIELD(STR, tenant, "tenant", 1)                                                                          \
@@ -91,7 +91,7 @@ enum trace_direction {
     FIELD(INT, recipient_count, "recipient_count", 1) /* of the whole message; 0: absent */                  \
     FIELD(COUNT, attempts, "attempts", 0)             /* made so far, this one included; never null */       \
     FIELD(INT, latency_ms, "latency_ms", 0)           /* since arrival; 0: the store works it out */         \
-    FIELD(STR, reference, "reference", 1)             /* the trace id of the report, or of what it reports */
+    FIELD(STR, reference, "reference", 2)             /* the trace id of the report, or of what it reports */
 
 /* The C types behind the kinds of field. */
 #define TRACE_TYPE_STR struct str

@@ -77,7 +77,7 @@ struct trace_filter {
     int64_t deadline;      /* monotonic ms; 0: none */
 };
 
-enum { TRACE_LIMIT_DEFAULT = 1000, TRACE_LIMIT_MAX = 5000, TRACE_CURSOR_SIZE = 400 };
+enum { TRACE_LIMIT_DEFAULT = 1000, TRACE_LIMIT_MAX = 5000, TRACE_CURSOR_SIZE = 512 };
 
 struct trace_page {
     size_t rows;
