@@ -12,13 +12,15 @@
 
 struct fiber;
 
-/* Starts fn(arg) on the calling thread's worker at its next turn. LIMIT: no room for another stack. */
+/* Starts fn(arg) on the calling thread's worker at its next turn. LIMIT: no room for another stack.
+ * CANCELLED: the runtime is ending. */
 [[nodiscard]] int fiber_start(void (*fn)(void *), void *arg);
 
 /* The running fiber; NULL outside fibers. */
 struct fiber *fiber_self(void);
 
-/* Makes the fiber's present or next wait return CANCELLED. Same worker only. */
+/* Makes the fiber's present or next wait return CANCELLED. Same worker only, and only while the fiber lives.
+ */
 void fiber_cancel(struct fiber *);
 
 /* The fibers alive on this worker, and the most that may be. */
@@ -45,11 +47,13 @@ void waiters_wake_all(struct waiters *);
 struct latch {
     struct worker *worker;
     struct fiber *fiber;
-    _Atomic int set;
+    bool set;
+    struct letter letter;
 };
 void latch_init(struct latch *);
 void latch_set(struct latch *);
 void latch_wait(struct latch *);
 
-/* Runs fn(arg) on an offload thread (fdatasync, SQLite, RSA, file reads) and returns when it is done. */
+/* Runs fn(arg) on an offload thread (fdatasync, SQLite, RSA, file reads) and returns when it is done. Outside
+ * fibers it runs at once. */
 void offload(void (*fn)(void *), void *arg);

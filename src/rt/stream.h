@@ -1,11 +1,11 @@
 /* stream.h - bytes in and out, whatever is beneath: TCP, TLS, memory, or one that fails on purpose.
  *
- * Called from fibers only. Reads come through an input buffer of the stream,
- * writes gather in an output buffer until stream_flush or until it is full.
- * A deadline is absolute, monotonic milliseconds. With a minimum rate set, a
- * read or write whose side trickles below it over its window ends with TIMEOUT too.
- * Errors: TIMEOUT, CANCELLED, CLOSED (end of file or reset), IO, TLS. An error stays: all later calls give it
- * again.
+ * Called from fibers only (a memory stream from anywhere: it never waits). Reads come through an input buffer
+ * of the stream, writes gather in an output buffer until stream_flush or until it is full. A deadline is
+ * absolute, monotonic milliseconds. With a minimum rate set, a read or write whose side trickles below it
+ * over its window ends with TIMEOUT too. Errors: TIMEOUT, CANCELLED, CLOSED (end of file or reset), IO, TLS.
+ * An error stays: all later calls of that direction give it again. After a read that failed, writes may still
+ * succeed: so a last reply can be sent.
  */
 #pragma once
 #include "base/buf.h"
@@ -15,7 +15,8 @@
 struct stream;
 struct tls_context;
 
-/* Closes (TLS: sends close_notify, does not wait) and frees. Accepts NULL, returns NULL. */
+/* Closes (TLS: sends close_notify, does not wait) and frees; what was not flushed is lost. Accepts NULL,
+ * returns NULL. */
 struct stream *stream_free(struct stream *);
 
 /* What is in the input buffer; valid until the next fill, consume or free. */
@@ -28,13 +29,13 @@ void stream_consume(struct stream *, size_t len);
 [[nodiscard]] int stream_write(struct stream *, struct str bytes, int64_t deadline);
 [[nodiscard]] int stream_flush(struct stream *, int64_t deadline);
 
-/* Ends a read or write that moves fewer than `bytes` per `window_ms` while it waits. 0, 0: no minimum (the
- * default). */
+/* Ends a read or write that moves fewer than `bytes` per `window_ms` of waiting: only time that passes in
+ * waits counts, and of writes what the other side has acknowledged. 0, 0: no minimum (the default). */
 void stream_set_min_rate(struct stream *, size_t bytes, int64_t window_ms);
 
-/* TLS on an open stream. The input buffer must be empty: bytes sent before the handshake are the caller's
- * error to report. `name` is the server's name (SNI) for a client; not verified unless the context says so.
- * On TLS, *ret_why (may be NULL) says why, in `arena`. */
+/* TLS on an open stream (flushes first). The input buffer must be empty: bytes sent before the handshake are
+ * the caller's error to report (INVALID). `name` is the server's name (SNI) for a client; not verified unless
+ * the context says so. On TLS, *ret_why (may be NULL) says why, in `arena`. */
 [[nodiscard]] int stream_start_tls(struct stream *, struct tls_context *, struct str name, int64_t deadline,
                                    struct arena *arena, struct str *ret_why);
 /* "TLSv1.3", or NULL without TLS. Static memory. */
@@ -47,15 +48,17 @@ int stream_fd(const struct stream *);
 bool stream_peer(const struct stream *, struct ip *ret_ip, uint16_t *ret_port);
 bool stream_local(const struct stream *, struct ip *ret_ip, uint16_t *ret_port);
 
-/* Takes over a connected non-blocking socket. */
+/* Takes over a connected socket, and makes it non-blocking. */
 struct stream *stream_of_fd(int fd);
-/* Two ends connected in memory, for tests: what one writes and flushes the other reads. */
+/* Two ends connected in memory, for tests: what one writes and flushes the other reads. Both on one worker.
+ */
 void stream_pair(struct stream **ret_a, struct stream **ret_b);
 /* Reads `input`, then end of file; what is written collects in `output` (may be NULL), which must outlive the
  * stream. */
 struct stream *stream_memory(struct str input, struct buf *output);
 /* Passes through to `inner` (which it owns) until `read_limit` bytes were read or `write_limit` written; then
- * `error`. SIZE_MAX: no limit. `piece` > 0 also cuts every read into pieces of that many bytes. */
+ * `error`. SIZE_MAX: no limit. Returns `inner` itself, changed. `piece` > 0 also cuts every read into pieces
+ * of that many bytes. */
 struct stream *stream_faulty(struct stream *inner, size_t read_limit, size_t write_limit, size_t piece,
                              int error);
 

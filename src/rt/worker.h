@@ -15,15 +15,15 @@ struct worker;
 struct event_base;
 struct resolver;
 
-/* Makes `count` workers and the API's, not yet running. `offload_threads` 0: twice `count`.
- * Errors: LIMIT (descriptors, mappings), NOMEM. */
+/* Makes `count` workers and the API's, not yet running. `offload_threads` 0: twice `count`. SIGPIPE is
+ * ignored from here on. Errors: LIMIT (descriptors, mappings), NOMEM. */
 [[nodiscard]] int rt_new(unsigned count, unsigned offload_threads, struct log *, struct rt **ret_rt);
 
-/* Starts the threads. */
+/* Starts the threads. They block all signals that can be blocked: those are the main thread's. */
 [[nodiscard]] int rt_start(struct rt *);
 
-/* Ends all loops, cancels the fibers that are left (their waits return CANCELLED), joins the threads, frees
- * all. NULL is fine. */
+/* Cancels the fibers that are left (their waits return CANCELLED), starts no new ones, and when the last has
+ * ended ends all loops, joins the threads, frees all. Not from a worker. NULL is fine. */
 struct rt *rt_free(struct rt *);
 
 unsigned rt_count(const struct rt *); /* without the API's */
@@ -47,16 +47,25 @@ void *worker_data(const struct worker *);
  * keep their order. Never fails; after rt_free began, fn may never run. */
 void worker_post(struct worker *, void (*fn)(void *), void *arg);
 
+/* What lies in a mailbox. Only this room makes them: others see it because a latch carries its own. */
+struct letter {
+    struct letter *next;
+    void (*fn)(void *);
+    void *arg;
+    bool owned;
+};
+
 /* From a fiber: runs fn(arg) on the other worker's loop (at once when it is the own) and returns when it has
  * run. fn may not wait. */
 void worker_call(struct worker *, void (*fn)(void *), void *arg);
 
-/* Like worker_call, but fn runs in a new fiber there and may wait. LIMIT when that worker has no room for a
- * fiber. */
+/* Like worker_call, but fn runs in a new fiber there (in the calling one when the worker is the own) and may
+ * wait. LIMIT when that worker has no room for a fiber; CANCELLED when the runtime is ending. fn did not run
+ * then. */
 [[nodiscard]] int worker_call_fiber(struct worker *, void (*fn)(void *), void *arg);
 
-/* Calls fn(arg) on this worker's loop after `ms`; returns a handle for worker_timer_cancel (which accepts
- * NULL). */
+/* Calls fn(arg) once on this worker's loop after `ms`; returns a handle for worker_timer_cancel (which
+ * accepts NULL). The handle ends when fn is called. Both on that worker's thread, or before rt_start. */
 struct worker_timer;
 struct worker_timer *worker_after(struct worker *, int64_t ms, void (*fn)(void *), void *arg);
 void worker_timer_cancel(struct worker_timer *);
