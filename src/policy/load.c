@@ -1,0 +1,260 @@
+/* From the configuration's tree to struct policy, with every problem named by file and line. */
+#include "base/error.h"
+#include "base/map.h"
+#include "mail/address.h"
+#include "policy/passwd.h"
+#include "policy/tenant.h"
+#include "pool/pool.h"
+
+struct loading {
+    struct arena *arena;
+    const struct policy_checks *checks;
+    struct config_errors *errors;
+    struct policy *policy;
+};
+
+static const char *absolute(const struct loading *l, struct str path) {
+    if ((path.len && path.at[0] == '/') || !l->checks->state)
+        return str_c(l->arena, path);
+    return str_printf(l->arena, "%s/%.*s", l->checks->state, STR_FMT(path)).at;
+}
+
+/* "host:port", the port optional; a literal IPv6 address stands in brackets. */
+static bool parse_host_port(struct arena *arena, struct str text, struct str *ret_host, uint16_t *ret_port) {
+    struct ip ip;
+    char literal[IP_TEXT_SIZE];
+    if (ip_parse_port(text, 25, &ip, ret_port)) {
+        *ret_host = str_copy(arena, str_of(ip_text(&ip, literal)));
+        return *ret_port != 0;
+    }
+    ptrdiff_t colon = str_rindex(text, ':');
+    uint64_t port = 25;
+    struct str host = colon < 0 ? text : str_head(text, (size_t)colon);
+    if (colon >= 0 && (!str_to_u64(str_from_index(text, (size_t)colon + 1), &port) || !port || port > 65535))
+        return false;
+    *ret_port = (uint16_t)port;
+    return !domain_is_literal(host) && domain_normal(arena, host, ret_host) == 0;
+}
+
+static void load_addresses(struct loading *l, const struct config_node *node, struct connector *c) {
+    struct config_list list = config_list(node, "addresses");
+    c->addresses = arena_array(l->arena, struct ip_range, list.count);
+    for (size_t i = 0; i < list.count; i++) {
+        int error = ip_range_parse(list.at[i], &c->addresses[c->address_count]);
+        if (error == SLUICE_EINVALID)
+            config_complain(l->errors, node, "addresses",
+                            "\"%.*s\" is no network: bits right of the prefix are set, or it runs backwards",
+                            STR_FMT(list.at[i]));
+        else if (error)
+            config_complain(l->errors, node, "addresses",
+                            "\"%.*s\" is no address, range (a-b) or network (a/prefix)", STR_FMT(list.at[i]));
+        else
+            c->address_count++;
+    }
+}
+
+static void load_connector(struct loading *l, const struct config_node *node, struct connector *c) {
+    struct config_list skip = config_list(node, "skip");
+    struct str deliver = config_string(node, "deliver");
+    c->name = config_title(node);
+    c->certificate = config_string(node, "certificate");
+    c->trust_verdict = config_bool(node, "trust-verdict");
+    c->skip = arena_array(l->arena, struct str, skip.count);
+    for (size_t i = 0; i < skip.count; i++) {
+        struct ip_range range;
+        if (!str_eq(skip.at[i], STR("last")) && ip_range_parse(skip.at[i], &range) != 0)
+            config_complain(l->errors, node, "skip",
+                            "\"%.*s\" is no address, range or network, and not \"last\"",
+                            STR_FMT(skip.at[i]));
+        c->skip[c->skip_count++] = skip.at[i];
+    }
+    load_addresses(l, node, c);
+    if (deliver.len && !parse_host_port(l->arena, deliver, &c->deliver_host, &c->deliver_port)) {
+        config_complain(l->errors, node, "deliver", "\"%.*s\" is not \"host:port\"", STR_FMT(deliver));
+        c->deliver_host = STR("");
+    }
+    if (c->trust_verdict && !l->policy->verdict_header_name.len)
+        config_warn(l->errors, node, "trust-verdict", "has no effect while verdict has no header");
+}
+
+static void load_domains(struct loading *l, const struct config_node *node, struct tenant *t) {
+    struct config_list list = config_list(node, "domains");
+    t->domains = arena_array(l->arena, struct str, list.count);
+    for (size_t i = 0; i < list.count; i++) {
+        struct str domain;
+        if (domain_is_literal(list.at[i]) || domain_normal(l->arena, list.at[i], &domain) != 0) {
+            config_complain(l->errors, node, "domains", "\"%.*s\" is no domain", STR_FMT(list.at[i]));
+            continue;
+        }
+        const struct tenant *owner = map_get(l->policy->by_domain, domain);
+        if (owner) {
+            config_complain(l->errors, node, "domains",
+                            owner == t ? "\"%.*s\" stands here twice"
+                                       : "\"%.*s\" is an accepted domain of tenant \"%.*s\" already",
+                            STR_FMT(list.at[i]), STR_FMT(owner->name));
+            continue;
+        }
+        map_put(l->policy->by_domain, domain, t);
+        t->domains[t->domain_count++] = domain;
+    }
+}
+
+static void load_users(struct loading *l, const struct config_node *node, struct tenant *t) {
+    struct str path = config_string(node, "users"), why;
+    if (path.len && t->domain_count &&
+        passwd_open(absolute(l, path), t->domains[0], l->arena, &why, &t->users) != 0)
+        config_complain(l->errors, node, "users", "%.*s", STR_FMT(why));
+}
+
+/* The pool exists, and carries the class wherever one of its name stands. */
+static void check_pool(struct loading *l, const struct config_node *node, enum mail_class class,
+                       struct str name) {
+    const struct pools *pools = l->checks->pools;
+    const char *option = mail_class_name(class);
+    bool found = false;
+    for (size_t i = 0; i < pools->pool_count; i++) {
+        const struct pool *pool = &pools->pools[i];
+        if (!str_eq(pool->name, name))
+            continue;
+        found = true;
+        if (pool_carries(pool, class))
+            continue;
+        config_complain(l->errors, node, option, "pool \"%.*s\" does not carry %s mail", STR_FMT(name),
+                        option);
+        return;
+    }
+    if (!found)
+        config_complain(l->errors, node, option, "there is no pool \"%.*s\"", STR_FMT(name));
+}
+
+static void load_pools(struct loading *l, const struct config_node *node, struct tenant *t) {
+    const struct config_node *pools = config_section(node, "pools");
+    for (int class = 0; class < MAIL_CLASS_COUNT; class ++) {
+        t->pools[class] = STR("");
+        struct str name = pools ? config_string(pools, mail_class_name((enum mail_class) class)) : STR_NULL;
+        if (!name.len)
+            continue;
+        t->pools[class] = name;
+        if (l->checks->pools)
+            check_pool(l, pools, (enum mail_class) class, name);
+    }
+}
+
+static void load_dkim(struct loading *l, const struct config_node *node, struct tenant *t) {
+    struct config_sections sections = config_sections(node, "dkim");
+    t->dkim = arena_array(l->arena, struct dkim_key, sections.count);
+    for (size_t i = 0; i < sections.count; i++) {
+        const struct config_node *section = sections.at[i];
+        struct dkim_key *key = &t->dkim[t->dkim_count];
+        if (domain_normal(l->arena, config_title(section), &key->domain) != 0) {
+            config_complain(l->errors, section, NULL, "\"%.*s\" is no domain",
+                            STR_FMT(config_title(section)));
+            continue;
+        }
+        key->selector = config_string(section, "selector");
+        key->key_file = str_of(absolute(l, config_string(section, "key")));
+        key->subdomains = config_bool(section, "subdomains");
+        t->dkim_count++;
+    }
+}
+
+static void load_forward(struct loading *l, const struct config_node *section, struct tenant *t) {
+    struct config_list to = config_list(section, "to");
+    struct forward *f = &t->forwards[t->forward_count];
+    f->address = address_normal(l->arena, config_title(section));
+    if (!f->address.at) {
+        config_complain(l->errors, section, NULL, "\"%.*s\" is no mail address",
+                        STR_FMT(config_title(section)));
+        return;
+    }
+    if (map_get(l->policy->by_domain, address_split(f->address).domain) != t)
+        config_complain(l->errors, section, NULL, "the domain of \"%.*s\" is not among the tenant's domains",
+                        STR_FMT(f->address));
+    f->to = arena_array(l->arena, struct str, to.count);
+    for (size_t i = 0; i < to.count; i++) {
+        struct str address = address_normal(l->arena, to.at[i]);
+        if (address.at)
+            f->to[f->to_count++] = address;
+        else
+            config_complain(l->errors, section, "to", "\"%.*s\" is no mail address", STR_FMT(to.at[i]));
+    }
+    t->forward_count++;
+}
+
+static void load_sending(struct loading *l, const struct config_node *node, struct tenant *t) {
+    struct config_sections sections = config_sections(node, "policy");
+    t->policies = arena_array(l->arena, struct sending_policy, sections.count);
+    for (size_t i = 0; i < sections.count; i++) {
+        const struct config_node *section = sections.at[i];
+        t->policies[t->policy_count++] = (struct sending_policy){
+            .name = config_title(section),
+            .external_per_hour = (uint32_t)config_integer(section, "external-per-hour"),
+            .internal_per_hour = (uint32_t)config_integer(section, "internal-per-hour"),
+            .per_day = (uint32_t)config_integer(section, "per-day"),
+            .per_minute = (uint32_t)config_integer(section, "per-minute"),
+            .action = (enum limit_action)config_enum(section, "action"),
+            .forwarding = (enum forwarding)config_enum(section, "forwarding"),
+        };
+    }
+}
+
+static void load_tenant(struct loading *l, const struct config_node *node, struct tenant *t) {
+    struct config_sections connectors = config_sections(node, "connector");
+    struct config_sections forwards = config_sections(node, "forward");
+    t->name = config_title(node);
+    load_domains(l, node, t);
+    load_users(l, node, t);
+    t->connectors = arena_array(l->arena, struct connector, connectors.count);
+    for (size_t i = 0; i < connectors.count; i++) {
+        struct connector *c = &t->connectors[t->connector_count++];
+        c->tenant = t;
+        load_connector(l, connectors.at[i], c);
+    }
+    load_pools(l, node, t);
+    load_dkim(l, node, t);
+    t->forwards = arena_array(l->arena, struct forward, forwards.count);
+    for (size_t i = 0; i < forwards.count; i++)
+        load_forward(l, forwards.at[i], t);
+    load_sending(l, node, t);
+}
+
+static bool field_name(struct str s) {
+    for (size_t i = 0; i < s.len; i++)
+        if (s.at[i] <= 32 || s.at[i] >= 127)
+            return false;
+    return s.len > 0;
+}
+
+static void load_verdict(struct loading *l, const struct config_node *root) {
+    const struct config_node *node = config_section_or_empty(root, "verdict");
+    struct str header = config_string(node, "header");
+    struct policy *p = l->policy;
+    p->rspamd = config_string(node, "rspamd");
+    p->on_failure = (enum verdict_failure)config_enum(node, "on-failure");
+    p->verdict_header_name = p->verdict_header_value = STR("");
+    if (!header.len)
+        return;
+    ptrdiff_t colon = str_index(header, ':');
+    struct str name = str_trim(str_head(header, colon < 0 ? 0 : (size_t)colon));
+    struct str value = str_trim(str_from_index(header, (size_t)(colon + 1)));
+    if (!field_name(name) || !value.len) {
+        config_complain(l->errors, node, "header", "\"%.*s\" is not \"Name: value\"", STR_FMT(header));
+        return;
+    }
+    p->verdict_header_name = name;
+    p->verdict_header_value = value;
+}
+
+struct policy *policy_load(struct arena *arena, const struct config_node *root,
+                           const struct policy_checks *checks, struct config_errors *errors) {
+    struct policy *policy = arena_new_of(arena, struct policy);
+    struct loading l = {arena, checks, errors, policy};
+    struct config_sections tenants = config_sections(root, "tenant");
+    policy->by_domain = map_new(true);
+    policy->aaaa = config_bool(config_section_or_empty(root, "classify"), "aaaa");
+    load_verdict(&l, root);
+    policy->tenants = arena_array(arena, struct tenant, tenants.count);
+    for (size_t i = 0; i < tenants.count; i++)
+        load_tenant(&l, tenants.at[i], &policy->tenants[policy->tenant_count++]);
+    return policy;
+}

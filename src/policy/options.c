@@ -1,0 +1,156 @@
+#include "policy/tenant.h"
+
+static const char *const action_words[] = {"alert", "restrict-today", "restrict", NULL};
+static const char *const forwarding_words[] = {"automatic", "off", "on", NULL};
+static const char *const failure_words[] = {"defer", "regular", "high-risk", NULL};
+
+static const struct config_option connector_options[] = {
+    {.name = "addresses",
+     .kind = CONFIG_LIST,
+     .min = 1,
+     .required = true,
+     .doc = "Addresses, ranges (`a-b`) and networks (CIDR) from which this server connects."},
+    {.name = "certificate",
+     .kind = CONFIG_STRING,
+     .inactive = true,
+     .doc = "Name in its client certificate."},
+    {.name = "skip",
+     .kind = CONFIG_LIST,
+     .inactive = true,
+     .doc = "Hops of the Received chain to skip when the original client is looked for, or `last`."},
+    {.name = "trust-verdict",
+     .kind = CONFIG_BOOL,
+     .preset = "false",
+     .doc = "Believe the spam header (`verdict`, `header`) of mail from this server."},
+    {.name = "deliver",
+     .kind = CONFIG_STRING,
+     .preset_doc = "by MX",
+     .doc = "`host:port` that takes the mail for the tenant's own domains."},
+    {.kind = CONFIG_END},
+};
+
+static const struct config_option tenant_pool_options[] = {
+    {.name = "normal", .kind = CONFIG_STRING, .doc = "Pool for class normal."},
+    {.name = "high-risk", .kind = CONFIG_STRING, .doc = "Pool for class high-risk."},
+    {.name = "relay", .kind = CONFIG_STRING, .doc = "Pool for class relay."},
+    {.name = "high-risk-relay", .kind = CONFIG_STRING, .doc = "Pool for class high-risk-relay."},
+    {.kind = CONFIG_END},
+};
+
+static const struct config_option dkim_options[] = {
+    {.name = "selector", .kind = CONFIG_STRING, .required = true, .doc = "Selector of the key."},
+    {.name = "key", .kind = CONFIG_STRING, .required = true, .doc = "File of the private key, PEM."},
+    {.name = "subdomains", .kind = CONFIG_BOOL, .preset = "false", .doc = "Sign for subdomains as well."},
+    {.kind = CONFIG_END},
+};
+
+static const struct config_option forward_options[] = {
+    {.name = "to",
+     .kind = CONFIG_LIST,
+     .min = 1,
+     .required = true,
+     .doc = "Addresses that get the mail instead."},
+    {.kind = CONFIG_END},
+};
+
+static const struct config_option sending_options[] = {
+    {.name = "external-per-hour",
+     .kind = CONFIG_INTEGER,
+     .preset = "0",
+     .max = 10000,
+     .doc = "Recipients outside of the tenant a sender may have in an hour; 0 is the service's default."},
+    {.name = "internal-per-hour",
+     .kind = CONFIG_INTEGER,
+     .preset = "0",
+     .max = 10000,
+     .doc = "Recipients inside of the tenant a sender may have in an hour; 0 is the service's default."},
+    {.name = "per-day",
+     .kind = CONFIG_INTEGER,
+     .preset = "0",
+     .max = 10000,
+     .doc = "Recipients a sender may have in 24 hours; 0 is the service's default."},
+    {.name = "per-minute",
+     .kind = CONFIG_INTEGER,
+     .preset = "0",
+     .max = 10000,
+     .doc = "Messages a sender may send in a minute; 0 is the service's default."},
+    {.name = "action",
+     .kind = CONFIG_ENUM,
+     .preset = "restrict-today",
+     .words = action_words,
+     .doc = "What happens to a sender over a limit."},
+    {.name = "forwarding",
+     .kind = CONFIG_ENUM,
+     .preset = "automatic",
+     .words = forwarding_words,
+     .doc = "May users forward their mail to the outside?"},
+    {.kind = CONFIG_END},
+};
+
+const struct config_option tenant_options[] = {
+    {.name = "domains",
+     .kind = CONFIG_LIST,
+     .min = 1,
+     .required = true,
+     .doc = "Accepted domains, subdomains each by themselves; the first is the default domain."},
+    {.name = "users",
+     .kind = CONFIG_STRING,
+     .preset_doc = "nobody logs in",
+     .doc = "Dovecot passwd-file of those who may log in: `user:{SCHEME}hash`."},
+    {.name = "connector",
+     .kind = CONFIG_TITLED,
+     .options = connector_options,
+     .title_doc = "connector name",
+     .doc = "A server of the tenant that may send without logging in."},
+    {.name = "pools",
+     .kind = CONFIG_SECTION,
+     .options = tenant_pool_options,
+     .doc = "Pools of the tenant's own, by class; a class not named here goes to the pools that carry it, by "
+            "weight."},
+    {.name = "dkim",
+     .kind = CONFIG_TITLED,
+     .options = dkim_options,
+     .title_doc = "domain",
+     .inactive = true,
+     .doc = "Key that signs mail of a domain."},
+    {.name = "forward",
+     .kind = CONFIG_TITLED,
+     .options = forward_options,
+     .title_doc = "address",
+     .inactive = true,
+     .doc = "An address whose mail is forwarded."},
+    {.name = "policy",
+     .kind = CONFIG_TITLED,
+     .options = sending_options,
+     .title_doc = "policy name",
+     .inactive = true,
+     .doc = "Limits for the tenant's senders."},
+    {.kind = CONFIG_END},
+};
+
+const struct config_option verdict_options[] = {
+    {.name = "header",
+     .kind = CONFIG_STRING,
+     .preset_doc = "none",
+     .doc = "Header that marks spam, `Name: value`, believed from connectors with `trust-verdict`."},
+    {.name = "rspamd",
+     .kind = CONFIG_STRING,
+     .inactive = true,
+     .preset_doc = "none",
+     .doc = "URL of Rspamd's worker."},
+    {.name = "on-failure",
+     .kind = CONFIG_ENUM,
+     .preset = "defer",
+     .words = failure_words,
+     .inactive = true,
+     .doc = "When the scanner fails: `defer` the mail, or take it as `regular` or `high-risk`."},
+    {.kind = CONFIG_END},
+};
+
+const struct config_option classify_options[] = {
+    {.name = "aaaa",
+     .kind = CONFIG_BOOL,
+     .preset = "true",
+     .doc = "Does an AAAA record save a sender's domain, that has no A and no MX, from `no-sender-dns`?"},
+    {.kind = CONFIG_END},
+};
