@@ -42,14 +42,14 @@ struct smtp_session {
     const struct smtp_server_settings *settings;
     struct ip peer, local; /* all zero where the stream has none */
     uint16_t peer_port, local_port;
-    struct str helo;         /* empty before EHLO or HELO; forgotten by STARTTLS */
-    bool esmtp;              /* it was EHLO */
-    const char *tls_version; /* NULL without TLS */
-    const char *tls_cipher;  /* NULL without TLS */
-    struct str user;         /* as the auth hook names it; empty: not authenticated */
-    bool idle;               /* waits for a command, no message is half read: may be cancelled at shutdown */
-    unsigned accepted;       /* messages so far */
-    struct arena *arena;     /* of the connection */
+    struct str helo;           /* empty before EHLO or HELO; forgotten by STARTTLS */
+    bool esmtp;                /* it was EHLO */
+    const char *tls_version;   /* NULL without TLS */
+    const char *tls_cipher;    /* NULL without TLS */
+    struct str user;           /* as the auth hook names it; empty: not authenticated */
+    bool idle;                 /* waits for a command */
+    unsigned accepted;         /* messages so far */
+    struct arena *arena;       /* of the connection */
     struct arena *transaction; /* of the transaction: from the mail hook to data_end or reset */
     struct smtp_mail mail;     /* the transaction's, while it is open */
     unsigned recipients;       /* accepted in this transaction */
@@ -90,10 +90,13 @@ struct smtp_server_hooks {
     /* Last of all, always, once. `error`: 0 after QUIT or our own close, else TIMEOUT, CLOSED, CANCELLED,
      * TLS... */
     void (*closed)(void *arg, const struct smtp_session *, int error);
-    /* True: 421 4.3.2 at the next command; a message in DATA is finished first. To end the sessions that
-     * wait, cancel the fibers of those that are `idle`. */
+    /* True: 421 4.3.2 at the next command; a message in DATA is finished first. */
     bool (*stopping)(void *arg);
 };
+
+/* For shutdown, when `stopping` has become true: a session that waits for a command notices it now and says
+ * 421; others are left alone. From the session's own worker, between its connect and closed hooks. */
+void smtp_session_wake(const struct smtp_session *);
 
 /* Serves the connection to its end and frees the stream. */
 void smtp_serve(struct stream *, const struct smtp_server_settings *, const struct smtp_server_hooks *,
