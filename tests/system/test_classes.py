@@ -1,0 +1,95 @@
+"""Every way into a class, and out of its pool: what the receiver sees is what the trace says (invariants 1 and 3)."""
+import pytest
+
+from lab.client import GTUBE, REPORT, REPORT_BODY, Refused, message
+from lab.world import ADDRESSES, EHLO, ON_PREM, PLAIN
+
+ALICE, OUT = "alice@contoso.test", "carol@sender.test"
+SPAM = ("X-Spam-Flag: YES",)
+
+# name: (connector's address or a user, reverse-path, From, header fields, body, class, rule)
+CASES = {
+    "user": ("user", ALICE, ALICE, (), b"x\r\n", "normal", "own"),
+    "connector": (ON_PREM, ALICE, ALICE, (), b"x\r\n", "normal", "own"),
+    "gtube of a user": ("user", ALICE, ALICE, (), GTUBE, "high-risk", "spam"),
+    "gtube of a connector": (PLAIN, ALICE, ALICE, (), GTUBE, "high-risk", "spam"),
+    "trusted header": (ON_PREM, ALICE, ALICE, SPAM, b"x\r\n", "high-risk", "spam"),
+    "header of another connector": (PLAIN, ALICE, ALICE, SPAM, b"x\r\n", "normal", "own"),
+    "header says no": (ON_PREM, ALICE, ALICE, ("X-Spam-Flag: NO",), b"x\r\n", "normal", "own"),
+    "null reverse-path": (ON_PREM, "", "postmaster@contoso.test", (), b"x\r\n", "high-risk", "bounce"),
+    "delivery report": (ON_PREM, ALICE, ALICE, REPORT, REPORT_BODY, "high-risk", "bounce"),
+    "no dns": (ON_PREM, "a@nodns.contoso.test", "a@nodns.contoso.test", (), b"x\r\n", "high-risk", "no-sender-dns"),
+    "no dns of From": (ON_PREM, ALICE, "a@nodns.contoso.test", (), b"x\r\n", "high-risk", "no-sender-dns"),
+    "relayed": (ON_PREM, OUT, OUT, (), b"x\r\n", "relay", "relayed"),
+    "relayed, AAAA only": (ON_PREM, "a@aaaa-only.test", "a@aaaa-only.test", (), b"x\r\n", "relay", "relayed"),
+    "relayed, null MX": (ON_PREM, "a@null-mx.test", "a@null-mx.test", (), b"x\r\n", "relay", "relayed"),
+    "relayed spam": (ON_PREM, OUT, OUT, SPAM, b"x\r\n", "high-risk-relay", "spam+relayed"),
+    "relayed gtube": (PLAIN, OUT, OUT, (), GTUBE, "high-risk-relay", "spam+relayed"),
+    "relayed report": (ON_PREM, OUT, OUT, REPORT, REPORT_BODY, "high-risk-relay", "bounce+relayed"),
+    "relayed, no dns": (ON_PREM, "a@void.sender.test", "a@void.sender.test", (), b"x\r\n", "high-risk-relay", "no-sender-dns+relayed"),
+    "relayed null": (ON_PREM, "", OUT, (), b"x\r\n", "high-risk", "bounce"),
+}
+
+
+def hand_in(world, who, reverse_path, text, to="bob@fabrikam.test"):
+    with world.submission() if who == "user" else world.connector(who) as client:
+        return client.send(reverse_path, to, text)
+
+
+def test_every_class_leaves_from_its_pool(world):
+    world.start("fabrikam.test")
+    sent = {}
+    for name, (who, reverse_path, author, headers, body, cls, _) in CASES.items():
+        sent[name] = hand_in(world, who, reverse_path, message(author, subject=name, body=body, headers=(*headers, f"X-Expect-Class: {cls}")))
+    world.receiver.wait(lambda: len(world.receiver.messages) == len(CASES), what="all cases delivered")
+    seen = {m.header("Subject"): m for m in world.receiver.messages}
+    for name, (_, reverse_path, _, _, _, cls, rule) in CASES.items():
+        row = world.daemon.trace_of(sent[name])["bob@fabrikam.test"]
+        got = seen[name]
+        assert (row["class"], row["rule"], row["outbound_ip_pool_name"]) == (cls, rule, cls), name
+        assert got.source in ADDRESSES[cls], name
+        assert (row["outbound_ip"], row["ehlo"]) == (got.source, got.ehlo), name
+        assert got.ehlo == EHLO and got.mail_from == reverse_path, name
+        assert row["reason"] and row["status"] == "Delivered" and row["server_ip"] == "127.0.10.1", name
+    world.check_pools()
+
+
+@pytest.mark.parametrize("aaaa,expected", [("true", "relay"), ("false", "high-risk-relay")])
+def test_an_aaaa_saves_the_domain_unless_the_letter_of_the_rule_is_kept(make_world, aaaa, expected):
+    world = make_world(extra=f"classify {{ aaaa = {aaaa} }}").start("fabrikam.test")
+    trace_id = hand_in(world, ON_PREM, "a@aaaa-only.test", message("a@aaaa-only.test"))
+    assert world.daemon.trace_of(trace_id)["bob@fabrikam.test"]["class"] == expected
+    world.receiver.wait(lambda: world.receiver.messages)
+    assert world.receiver.messages[0].source in ADDRESSES[expected]
+
+
+def test_a_dead_dns_is_a_451_only_where_it_decides(world):
+    """Invariant 7: what could not be asked is not `no record`, and is asked only where the class hangs on it."""
+    world.start("fabrikam.test")
+    for name, reverse_path, headers, body in [
+        ("relayed", "a@unreachable-names.test", (), b"x\r\n"),
+        ("From", ALICE, (), b"x\r\n"),
+    ]:
+        author = "a@unreachable-names.test"
+        with pytest.raises(Refused) as refused:
+            hand_in(world, ON_PREM, reverse_path, message(author, headers=headers, body=body))
+        assert refused.value.reply.startswith("451 4.4.3"), name
+    # Spam is high-risk whatever the names say: no look-up can change that.
+    trace_id = hand_in(world, ON_PREM, "a@unreachable-names.test", message("a@unreachable-names.test", body=GTUBE))
+    assert world.daemon.trace_of(trace_id)["bob@fabrikam.test"]["rule"] == "spam+relayed"
+    world.check_pools()
+
+
+def test_explain_says_what_would_happen_and_sends_nothing(world, folder):
+    world.start("fabrikam.test")
+    for name, (who, reverse_path, author, headers, body, cls, rule) in CASES.items():
+        path = folder / "mail.eml"
+        path.write_bytes(message(author, headers=headers, body=body))
+        arguments = ["explain", "--from", reverse_path or "<>", "--to", "bob@fabrikam.test"]
+        arguments += ["--tenant", "contoso"] if who == "user" else ["--client", who]
+        row = world.daemon.rows(*arguments, str(path))[0]
+        assert (row["class"], row["rule"]) == (cls, rule), name
+        text = world.daemon.cli(*arguments, str(path))
+        assert cls in text and rule in text and EHLO in text and "mx.fabrikam.test" in text, name
+    assert not world.receiver.sessions
+    assert world.daemon.trace() == []
