@@ -48,8 +48,8 @@ struct delivery {
         };
     };
     union {
-        struct track *track;       /* in a lane */
-        const struct route *route; /* on the way to one */
+        struct track *track; /* in a lane */
+        struct route *route; /* on the way to one */
     };
 };
 

@@ -61,6 +61,3 @@ size_t route_targets(const struct route *, uint64_t random, struct arena *, stru
 /* Splits "host", "host:port", "[::1]:port", "::1". False when malformed. `*ret_port` is `port` when none is
  * written. */
 bool route_parse_via(struct str via, uint16_t port, struct str *ret_host, uint16_t *ret_port);
-
-/* The domain in A-labels, lower case, without a final dot (RFC 5891). False when it is no valid host name. */
-bool route_domain_ascii(struct arena *, struct str domain, struct str *ret);

@@ -86,3 +86,10 @@ const struct destination_settings *destination_of_mx(const struct queue_settings
     }
     return NULL;
 }
+
+const struct destination_settings *destination_named(const struct queue_settings *settings, struct str name) {
+    for (size_t i = 0; i < settings->destinations.count; i++)
+        if (str_eq(settings->destinations.at[i].name, name))
+            return &settings->destinations.at[i];
+    return NULL;
+}

@@ -81,5 +81,7 @@ bool destination_pattern_matches(struct str pattern, struct str name);
 
 /* The destination of a recipient's domain, NULL: none says `domains` for it. */
 const struct destination_settings *destination_of_domain(const struct queue_settings *, struct str domain);
+/* NULL: none has this name. */
+const struct destination_settings *destination_named(const struct queue_settings *, struct str name);
 /* The destination of an MX host, NULL: none. */
 const struct destination_settings *destination_of_mx(const struct queue_settings *, struct str host);

@@ -1,4 +1,6 @@
+#include "mail/address.h"
 #include "queue/route.h"
+#include "queue/settings.h"
 
 static const char *const ehlo_words[] = {"pool", "site", "ptr", NULL};
 
@@ -113,7 +115,8 @@ static const struct str *load_patterns(struct arena *arena, const struct config_
     for (size_t i = 0; i < list.count; i++) {
         struct str written = list.at[i], name;
         bool below = str_starts(written, STR("*."));
-        if (!route_domain_ascii(arena, below ? str_from_index(written, 2) : written, &name)) {
+        if (domain_normal(arena, below ? str_from_index(written, 2) : written, &name) < 0 ||
+            domain_is_literal(name)) {
             config_complain(errors, node, option, "\"%.*s\" is no host name; allowed are names and *.names",
                             STR_FMT(written));
             continue;
@@ -134,7 +137,7 @@ static void load_ehlo(struct arena *arena, const struct config_node *node, struc
             to->ehlo = (enum ehlo_choice)i;
             return;
         }
-    if (str_index(written, '.') < 0 || !route_domain_ascii(arena, written, &to->ehlo_name)) {
+    if (str_index(written, '.') < 0 || domain_normal(arena, written, &to->ehlo_name) < 0) {
         config_complain(errors, node, "ehlo", "ehlo is \"%.*s\"; allowed are site, ptr or a full host name",
                         STR_FMT(written));
         return;
