@@ -1,4 +1,5 @@
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -6,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from lab import places  # noqa: E402
+from lab import peers, places  # noqa: E402
 from lab.world import World  # noqa: E402
 
 
@@ -73,3 +74,24 @@ def vectors():
     if not places.VECTORS.is_dir():
         missing(f"no public vectors at {places.VECTORS}")
     return places.VECTORS
+
+
+@pytest.fixture
+def in_namespace(folder):
+    """Runs a function of the test's module inside a network namespace of its own: in_namespace(function) calls
+    function(folder) there, with lo up, in a process that takes its servers with it when it ends."""
+
+    def run(function, timeout=240):
+        words = peers.namespace_words()
+        if words is None:
+            missing("network and mount namespaces are forbidden here")
+        code = f"""import pathlib, subprocess, sys
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+import {function.__module__} as tests
+tests.{function.__name__}(pathlib.Path({str(folder)!r}))
+"""
+        ran = subprocess.run([*words, sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout, errors="replace")
+        assert ran.returncode == 0, ran.stdout[-5000:] + ran.stderr[-5000:]
+
+    return run

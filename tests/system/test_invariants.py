@@ -1,18 +1,19 @@
 """Attacks on the invariants of the design: whatever is taken away, no mail leaves from outside the pool of its class."""
+import contextlib
 import pathlib
 import random
 import re
 import signal
+import socket
 import subprocess
 import threading
 
 import pytest
 
-from conftest import missing
-from lab import peers, places
+from lab import places
 from lab.client import GTUBE, message
 from lab.waiting import until
-from lab.world import ADDRESSES, ON_PREM, PLAIN
+from lab.world import ADDRESSES, ON_PREM, PLAIN, World
 
 ALICE, BOB, OUT = "alice@contoso.test", "bob@fabrikam.test", "carol@sender.test"
 
@@ -161,102 +162,84 @@ def test_a_pool_without_the_family_of_the_destination_waits(world):
     assert world.daemon.trace_of(trace_id)[BOB]["outbound_ip"] in ADDRESSES["normal"]
 
 
-def in_namespace(world, script, timeout=120):
-    """Runs a Python text with a World class at hand inside a network namespace of its own, where addresses can go away."""
-    words = peers.namespace_words()
-    if words is None:
-        missing("network namespaces are forbidden here")
-    program = world.folder / "inside.py"
-    program.write_text(f"""import sys, pathlib, subprocess, signal
-sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
-from lab.world import *
-from lab.client import *
-from lab.waiting import until
-from test_invariants import send, WAYS
-import test_invariants
-def ip(*words): subprocess.run(["ip", *words], check=True)
-ip("link", "set", "lo", "up")
-folder = pathlib.Path({str(world.folder)!r}) / "inside"
-folder.mkdir()
-BOB = "bob@fabrikam.test"
-world = None
-def make(**settings):
-    global world
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+
+@contextlib.contextmanager
+def world_inside(folder, **settings):
+    """A world within a namespace; its daemon must end well."""
     world = World(folder, **settings)
-    return world
-try:
-{script}
-    world.daemon.stop()
-except BaseException:
-    if world:
-        print("\\n".join(world.daemon.lines[-40:]))
-    raise
-finally:
-    if world:
+    try:
+        yield world
+        world.daemon.stop()
+    except BaseException:
+        print("\n".join(world.daemon.lines[-40:]))
+        raise
+    finally:
         world.daemon.kill()
-""")
-    ran = subprocess.run([*words, "/usr/bin/python3", str(program)], capture_output=True, text=True, timeout=timeout)
-    assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-4000:]
 
 
-ADDRESS_GONE = """
+def address_gone(folder):
     ip("addr", "add", "192.0.2.17/32", "dev", "lo")
     ip("addr", "add", "192.0.2.33/32", "dev", "lo")
-    w = make(pools={"normal": "192.0.2.17", "high-risk": "192.0.2.33"})
-    host = w.host("fabrikam.test")
-    w.daemon.start()
-    send(w, "normal", subject="before")
-    w.receiver.wait(lambda: len(host.messages) == 1)
-    assert host.messages[0].source == "192.0.2.17"
-    for s in host.sessions:  # the next message needs a new connection
-        s.socket.close()
-    ip("addr", "del", "192.0.2.17/32", "dev", "lo")
-    mark = w.daemon.mark()
-    trace_id = send(w, "normal", subject="gone")
-    w.daemon.wait_log("192.0.2.17", since=mark)
-    send(w, "high-risk", subject="still there")
-    w.receiver.wait(lambda: len(host.messages) == 2)
-    assert host.messages[1].source == "192.0.2.33"
-    assert all(s.source in ("192.0.2.17", "192.0.2.33") for s in host.sessions), [s.source for s in host.sessions]
-    assert [r["trace_id"] for r in w.daemon.rows("queue", "list")] == [trace_id]
-    ip("addr", "add", "192.0.2.17/32", "dev", "lo")
-    def there():
-        w.daemon.cli("queue", "retry", "--all")
-        return [m for m in host.messages if m.header("Subject") == "gone"]
-    got = until(there, timeout=90)
-    assert got[0].source == "192.0.2.17"
-"""
+    with world_inside(folder, pools={"normal": "192.0.2.17", "high-risk": "192.0.2.33"}) as world:
+        host = world.host("fabrikam.test")
+        world.daemon.start()
+        send(world, "normal", subject="before")
+        world.receiver.wait(lambda: len(host.messages) == 1)
+        assert host.messages[0].source == "192.0.2.17"
+        for session in host.sessions:  # the next message needs a new connection
+            session.socket.shutdown(socket.SHUT_RDWR)
+        ip("addr", "del", "192.0.2.17/32", "dev", "lo")
+        mark = world.daemon.mark()
+        trace_id = send(world, "normal", subject="gone")
+        world.daemon.wait_log("192.0.2.17", since=mark)
+        send(world, "high-risk", subject="still there")
+        world.receiver.wait(lambda: len(host.messages) == 2)
+        assert host.messages[1].source == "192.0.2.33"
+        assert [r["trace_id"] for r in world.daemon.rows("queue", "list")] == [trace_id]
+        ip("addr", "add", "192.0.2.17/32", "dev", "lo")
+
+        def delivered():
+            world.daemon.cli("queue", "retry", "--all")
+            return [m for m in host.messages if m.header("Subject") == "gone"]
+
+        assert until(delivered, timeout=90)[0].source == "192.0.2.17"
+        assert {s.source for s in host.sessions} == {"192.0.2.17", "192.0.2.33"}
 
 
-def test_an_address_that_goes_away_is_not_replaced(world):
-    in_namespace(world, ADDRESS_GONE, timeout=180)
+def test_an_address_that_goes_away_is_not_replaced(in_namespace):
+    in_namespace(address_gone)
 
 
-BIND_REFUSED = """
-    w = make(pools={"normal": ("on", "published", ["127.0.1.16"])})
-    # Every port of the machine taken by the kernel's view: an empty range makes each bind fail.
-    host = w.host("fabrikam.test")
-    w.daemon.start()
-    open("/proc/sys/net/ipv4/ip_local_port_range", "w").write("61000 61001")
-    block = []
-    import socket
-    for port in (61000, 61001):
-        s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0); s.bind(("127.0.1.16", port)); s.listen(); block.append(s)
-    client = Client("127.0.0.1", w.port, source="127.0.3.1")
-    trace_id = send(w, "normal", client=client)
-    until(lambda: [l for l in w.daemon.lines if "127.0.1.16" in l], timeout=20, what=lambda: w.daemon.lines[-5:])
-    assert not host.sessions, [s.source for s in host.sessions]
-    for s in block: s.close()
-    open("/proc/sys/net/ipv4/ip_local_port_range", "w").write("32768 60999")
-    def there():
-        w.daemon.cli("queue", "retry", "--all")
-        return host.messages
-    assert until(there, timeout=90)[0].source == "127.0.1.16"
-"""
+def bind_refused(folder):
+    """No port of the only address is free: connect() can't bind it."""
+    ports = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range")
+    with world_inside(folder, pools={"normal": "127.0.1.16"}) as world:
+        host = world.host("fabrikam.test")
+        world.daemon.start()
+        client = world.connector()
+        before = ports.read_text()
+        ports.write_text("61000 61001")
+        taken = [socket.create_server(("127.0.1.16", port)) for port in (61000, 61001)]
+        mark = world.daemon.mark()
+        send(world, "normal", client=client)
+        world.daemon.wait_log(r"127\.0\.1\.16", since=mark)
+        assert not host.sessions, [s.source for s in host.sessions]
+        for s in taken:
+            s.close()
+        ports.write_text(before)
+
+        def delivered():
+            world.daemon.cli("queue", "retry", "--all")
+            return host.messages
+
+        assert until(delivered, timeout=90)[0].source == "127.0.1.16"
 
 
-def test_a_refused_bind_is_not_replaced(world):
-    in_namespace(world, BIND_REFUSED, timeout=180)
+def test_a_refused_bind_is_not_replaced(in_namespace):
+    in_namespace(bind_refused)
 
 
 def test_dead_dns_harms_no_other_mail(world):
