@@ -29,7 +29,7 @@ struct pool {
     struct str name;
     uint32_t site;    /* index in pools->sites */
     unsigned carries; /* bit (1u << enum mail_class) each */
-    unsigned weight;  /* share among the pools of a class; from 1 */
+    unsigned weight;  /* share among the pools of a class; 0: only for the tenants that name it */
     struct str code;  /* {class} */
     bool spf_published;
     int64_t first_retry, max_retry, expire; /* milliseconds; -1: as in delivery { } */
@@ -62,6 +62,9 @@ struct pool_options {
     struct str here; /* the site of this node; may be empty when there is one only */
     int (*bindable)(void *ctx, const struct ip *); /* 0 or SLUICE_E...; NULL: not checked */
     void *bindable_ctx;
+    const struct str
+        *owned; /* pools that tenants name as their own: without a `weight` they serve nobody else */
+    size_t owned_count;
 };
 
 /* Reads sites and pools from the configuration's root (tables above under the names "site" and "pool").

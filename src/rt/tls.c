@@ -2,6 +2,7 @@
 #include "rt/transport.h"
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -255,17 +256,18 @@ static struct tls_context *context_new(bool server) {
 static int load(SSL_CTX *ctx, const char *certificate, const char *key, struct arena *arena,
                 struct str *ret_why) {
     ERR_clear_error();
-    const char *what;
-    if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1)
-        what = str_printf(arena, "certificate %s", certificate).at;
-    else if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
-        what = str_printf(arena, "key %s", key).at;
-    else if (SSL_CTX_check_private_key(ctx) != 1)
-        what = str_printf(arena, "key %s does not fit certificate %s", key, certificate).at;
-    else
-        return 0;
+    const char *what = "certificate", *path = certificate;
+    if (SSL_CTX_use_certificate_chain_file(ctx, certificate) == 1) {
+        what = "key";
+        path = key;
+        if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1 &&
+            SSL_CTX_check_private_key(ctx) == 1)
+            return 0;
+    }
     struct str reason = openssl_reason(arena);
-    *ret_why = str_printf(arena, "%s: %.*s", what, STR_FMT(reason));
+    if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
+        reason = str_printf(arena, "does not fit the certificate %s", certificate);
+    *ret_why = str_printf(arena, "%s %s: %.*s", what, path, STR_FMT(reason));
     ERR_clear_error();
     return SLUICE_ETLS;
 }

@@ -251,12 +251,15 @@ static int worker_init(struct worker *w, struct rt *rt, unsigned index) {
     return 0;
 }
 
-static void worker_end(struct worker *w) {
+static void letters_drop(struct worker *w) {
     for (struct letter *l = letters_take(w), *next; l; l = next) {
         next = l->next;
         if (l->owned)
             free(l);
     }
+}
+
+static void worker_end(struct worker *w) {
     struct heap_node *first;
     while ((first = heap_first(&w->timers))) {
         struct worker_timer *t = heap_owner(first, struct worker_timer, node);
@@ -365,6 +368,9 @@ struct rt *rt_free(struct rt *rt) {
         if (rt->workers[i].started)
             pthread_join(rt->workers[i].thread, NULL);
     offload_free(rt->offload);
+    /* Letters lie in acceptors, whose events lie in the workers' loops: so in this order. */
+    for (unsigned i = 0; i <= rt->count; i++)
+        letters_drop(&rt->workers[i]);
     acceptors_free(rt);
     for (unsigned i = 0; i <= rt->count; i++)
         worker_end(&rt->workers[i]);
