@@ -3,7 +3,7 @@
 #include "rt_run.h"
 #include <stdlib.h>
 
-enum { MANY = 3000 };
+enum { MANY = 2500 };
 
 struct crowd {
     struct waiters gate, done;

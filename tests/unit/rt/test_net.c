@@ -29,6 +29,8 @@ static uint16_t port_of(int fd) {
 
 /* ---- a server that answers each connection with the address it sees ---- */
 
+/* Outlives the runtime: a connection may be served after the test of it has ended. */
+
 struct server {
     struct net_acceptor *acceptor;
     struct ip ip;
@@ -85,7 +87,7 @@ static bool talk(struct stream *s, const char *expected) {
 
 /* The connection leaves from the source it was told to. */
 static void sources(void *arg) {
-    (void)arg;
+    struct server *servers = arg;
     static const struct {
         const char *listen, *source;
     } cases[] = {
@@ -96,17 +98,17 @@ static void sources(void *arg) {
             print_message("no IPv6 here: skipped\n");
             continue;
         }
-        struct server server;
-        CHECK(open_server(&server, cases[i].listen) == 0);
+        struct server *server = &servers[i];
+        CHECK(open_server(server, cases[i].listen) == 0);
         struct stream *s;
-        CHECK(net_dial(&source, &server.ip, server.port, soon(), &s) == 0);
+        CHECK(net_dial(&source, &server->ip, server->port, soon(), &s) == 0);
         CHECK(talk(s, cases[i].source));
         uint16_t port;
         CHECK(stream_local(s, &local, NULL) && ip_eq(&local, &source));
-        CHECK(stream_peer(s, &peer, &port) && ip_eq(&peer, &server.ip) && port == server.port);
+        CHECK(stream_peer(s, &peer, &port) && ip_eq(&peer, &server->ip) && port == server->port);
         CHECK(stream_fd(s) >= 0);
         stream_free(s);
-        net_accept_stop(server.acceptor);
+        net_accept_stop(server->acceptor);
     }
 }
 
@@ -196,30 +198,28 @@ static void client(void *arg) {
 }
 
 static void many(void *arg) {
-    (void)arg;
-    struct server server;
-    CHECK(open_server(&server, "127.0.0.1") == 0);
-    struct clients c = {.server = &server, .left = CLIENTS};
+    struct server *server = arg;
+    CHECK(open_server(server, "127.0.0.1") == 0);
+    struct clients c = {.server = server, .left = CLIENTS};
     for (int i = 0; i < CLIENTS; i++)
         CHECK(fiber_start(client, &c) == 0);
     while (c.left)
         CHECK(waiters_wait(&c.done, INT64_MAX) == 0);
     CHECK(c.failed == 0);
-    while (server.served < CLIENTS * ROUNDS)
+    while (server->served < CLIENTS * ROUNDS)
         CHECK(fiber_yield() == 0);
-    CHECK(server.on[rt_count(worker_rt(worker_self()))] == 0); /* never on the API's worker */
+    CHECK(server->on[rt_count(worker_rt(worker_self()))] == 0); /* never on the API's worker */
 }
 
 /* After the stop nobody gets in, and who is in stays. */
 static void stop(void *arg) {
-    (void)arg;
-    struct server server;
-    CHECK(open_server(&server, "127.0.0.1") == 0);
+    struct server *server = arg;
+    CHECK(open_server(server, "127.0.0.1") == 0);
     struct stream *s, *late = NULL;
-    CHECK(net_dial(NULL, &server.ip, server.port, soon(), &s) == 0);
+    CHECK(net_dial(NULL, &server->ip, server->port, soon(), &s) == 0);
     CHECK(talk(s, "127.0.0.1"));
-    net_accept_stop(server.acceptor);
-    while (net_dial(NULL, &server.ip, server.port, soon(), &late) != SLUICE_EREFUSED) {
+    net_accept_stop(server->acceptor);
+    while (net_dial(NULL, &server->ip, server->port, soon(), &late) != SLUICE_EREFUSED) {
         late = stream_free(late);
         CHECK(fiber_yield() == 0);
     }
@@ -228,15 +228,14 @@ static void stop(void *arg) {
         CHECK(stream_fill(s, soon()) == 0);
     CHECK(str_eq(stream_input(s), STR("still")));
     stream_free(s);
-    while (server.served < 1)
+    while (server->served < 1)
         CHECK(fiber_yield() == 0);
 }
 
 /* With all descriptors in use a client is told so, and later ones get in again. */
 static void descriptors_out(void *arg) {
-    (void)arg;
-    struct server server;
-    CHECK(open_server(&server, "127.0.0.1") == 0);
+    struct server *server = arg;
+    CHECK(open_server(server, "127.0.0.1") == 0);
     struct rlimit before, tight;
     CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
     int next = dup(0);
@@ -246,16 +245,16 @@ static void descriptors_out(void *arg) {
     tight.rlim_cur = (rlim_t)next + 1;
     CHECK(setrlimit(RLIMIT_NOFILE, &tight) == 0);
     struct stream *s;
-    int e = net_dial(NULL, &server.ip, server.port, soon(), &s);
+    int e = net_dial(NULL, &server->ip, server->port, soon(), &s);
     CHECK(e == 0);
     while (e == 0)
         e = stream_fill(s, soon());
     CHECK(e == SLUICE_ECLOSED);
     CHECK(str_eq(stream_input(s), STR("421 full\r\n")));
-    CHECK(server.served == 0);
+    CHECK(server->served == 0);
     CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
     stream_free(s);
-    CHECK(net_dial(NULL, &server.ip, server.port, soon(), &s) == 0);
+    CHECK(net_dial(NULL, &server->ip, server->port, soon(), &s) == 0);
     CHECK(talk(s, "127.0.0.1"));
     stream_free(s);
 }
@@ -345,32 +344,31 @@ static void accept_on_api(void *arg) {
     rmdir(folder);
 }
 
-RT_RUN_TEST(sources)
 RT_RUN_TEST(dial_errors)
 RT_RUN_TEST(dial_waits)
-RT_RUN_TEST(stop)
-RT_RUN_TEST(descriptors_out)
 RT_RUN_TEST(accept_on_api)
 
-static void run_many(void **state) {
-    (void)state;
-    rt_run(4, many, NULL);
-}
-
-static void run_stop_4(void **state) {
-    (void)state;
-    rt_run(4, stop, NULL);
-}
+#define SERVER_TEST(name, workers)                                                                           \
+    static void run_##name##_##workers(void **state) {                                                       \
+        (void)state;                                                                                         \
+        struct server servers[4];                                                                            \
+        rt_run(workers, name, servers);                                                                      \
+    }
+SERVER_TEST(sources, 1)
+SERVER_TEST(many, 4)
+SERVER_TEST(stop, 1)
+SERVER_TEST(stop, 4)
+SERVER_TEST(descriptors_out, 1)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(run_sources),
+        cmocka_unit_test(run_sources_1),
         cmocka_unit_test(run_dial_errors),
         cmocka_unit_test(run_dial_waits),
-        cmocka_unit_test(run_many),
-        cmocka_unit_test(run_stop),
+        cmocka_unit_test(run_many_4),
+        cmocka_unit_test(run_stop_1),
         cmocka_unit_test(run_stop_4),
-        cmocka_unit_test(run_descriptors_out),
+        cmocka_unit_test(run_descriptors_out_1),
         cmocka_unit_test(never_started),
         cmocka_unit_test(unix_sockets),
         cmocka_unit_test(run_accept_on_api),
