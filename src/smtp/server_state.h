@@ -57,6 +57,5 @@ void server_data(struct server *, struct str argument);
 void server_rset(struct server *, struct str argument);
 void server_noop(struct server *, struct str argument);
 void server_vrfy(struct server *, struct str argument);
-void server_expn(struct server *, struct str argument);
 void server_help(struct server *, struct str argument);
 void server_quit(struct server *, struct str argument);
