@@ -2,8 +2,9 @@
  *
  * Runs on the API's worker (rt_api); every request has a fiber. What the daemon
  * is made of stays behind struct api_backend: plain rows in, plain verbs out.
- * Only the Unix socket takes requests that change something; TCP is read-only,
- * as nothing authenticates there. Routes: docs/api.md.
+ * The Unix socket serves everything. TCP, where nothing authenticates, only what
+ * changes nothing and names no sender, recipient or subject: health, metrics,
+ * status, pools, sources. Routes: docs/api.md.
  */
 #pragma once
 #include "base/buf.h"
@@ -12,6 +13,7 @@
 #include "base/log.h"
 #include "base/mail_class.h"
 #include "base/trace_id.h"
+#include "settings/settings.h"
 
 struct rt;
 struct trace;
@@ -31,6 +33,14 @@ struct api_queue_filter {
     size_t limit; /* rows; 0: all */
 };
 
+/* Sets one from words: id, sender, recipient, domain, pool, older, younger (durations), held (1), all (1),
+ * limit. The value must live as long as the filter. NOTFOUND: no such name. SYNTAX: `*ret_why` says what is
+ * allowed. */
+[[nodiscard]] int api_queue_filter_set(struct api_queue_filter *, struct str name, struct str value,
+                                       struct buf *ret_why);
+/* Nothing but `limit` is set: it would select everything. */
+bool api_queue_filter_empty(const struct api_queue_filter *);
+
 /* Does the filter select this recipient? Pure; for those who walk the queue. */
 struct api_queue_entry;
 bool api_queue_match(const struct api_queue_filter *, const struct api_queue_entry *, int64_t now);
@@ -49,27 +59,28 @@ struct api_queue_entry {
 };
 
 struct api_pool {
-    struct str name, class_tag, carries /* "normal, relay" */;
+    struct str name, site, class_tag, carries; /* carries: "normal, relay" */
     bool spf_published;
-    int64_t sources, usable;             /* addresses: configured; healthy now */
-    int64_t waiting, held, sending;      /* recipients */
-    int64_t delivered, deferred, failed; /* since start */
+    int64_t sources, usable;        /* addresses: configured; healthy now */
+    int64_t waiting, held, sending; /* recipients */
+    int64_t delivered, failed;      /* transactions since start */
 };
 
 struct api_source {
     struct ip ip;
     struct str pool, ptr, ehlo;
-    struct str state; /* "healthy", "resting", "unbindable", ... */
-    struct str why;
-    int64_t until; /* wall ms at which a rest ends */
-    int64_t connections, delivered, deferred, failed;
+    struct str state;         /* "healthy", "resting" */
+    struct str why;           /* it rests */
+    int64_t until, last_used; /* wall ms: end of the rest; 0: none, never */
+    int64_t picked, delivered, failed;
 };
 
-/* One number. The name follows Prometheus ("sluice_messages_accepted_total"); label may be NULL. */
+/* One number. The name follows Prometheus ("sluice_accepted_total"); those of one name follow each
+ * other. */
 struct api_metric {
     const char *name, *help;
-    bool counter; /* else a gauge */
-    const char *label;
+    bool counter;      /* else a gauge */
+    const char *label; /* NULL: none */
     struct str label_value;
     double value;
 };
@@ -112,10 +123,9 @@ struct api_backend {
 };
 
 struct api_settings {
-    const char *socket;     /* path; NULL: none. Made with mode 0660 */
-    const struct str *bind; /* "127.0.0.1:8025"; other than loopback only with allow_remote */
+    const char *socket;          /* path; NULL: none. Made with mode 0660 */
+    const struct endpoint *bind; /* TCP; what is not loopback gives a warning in the log */
     size_t bind_count;
-    bool allow_remote;
     size_t max_message; /* bytes of POST /v1/send; 0: 64 MiB */
 };
 
