@@ -100,6 +100,7 @@ void content_type_parse(struct arena *arena, struct str value, struct content_ty
             ret->subtype = str_lower(arena, subtype);
         }
     }
+    s = skip_cfws(s);
     ptrdiff_t semicolon = str_index(s, ';');
     if (semicolon >= 0)
         parse_parameters(arena, str_from_index(s, (size_t)semicolon), ret);
