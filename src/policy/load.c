@@ -70,11 +70,13 @@ static void load_connector(struct loading *l, const struct config_node *node, st
     }
     load_addresses(l, node, c);
     if (deliver.len && !parse_host_port(l->arena, deliver, &c->deliver_host, &c->deliver_port)) {
-        config_complain(l->errors, node, "deliver", "\"%.*s\" is not \"host:port\"", STR_FMT(deliver));
+        config_complain(l->errors, node, "deliver", "deliver: \"%.*s\" is not \"host:port\"",
+                        STR_FMT(deliver));
         c->deliver_host = STR("");
     }
     if (c->trust_verdict && !l->policy->verdict_header_name.len)
-        config_warn(l->errors, node, "trust-verdict", "has no effect while verdict has no header");
+        config_warn(l->errors, node, "trust-verdict",
+                    "trust-verdict has no effect while verdict has no header");
 }
 
 static void load_domains(struct loading *l, const struct config_node *node, struct tenant *t) {
@@ -103,7 +105,7 @@ static void load_users(struct loading *l, const struct config_node *node, struct
     struct str path = config_string(node, "users"), why;
     if (path.len && t->domain_count &&
         passwd_open(absolute(l, path), t->domains[0], l->arena, &why, &t->users) != 0)
-        config_complain(l->errors, node, "users", "%.*s", STR_FMT(why));
+        config_complain(l->errors, node, "users", "users: %.*s", STR_FMT(why));
 }
 
 /* The pool exists, and carries the class wherever one of its name stands. */
@@ -238,7 +240,8 @@ static void load_verdict(struct loading *l, const struct config_node *root) {
     struct str name = str_trim(str_head(header, colon < 0 ? 0 : (size_t)colon));
     struct str value = str_trim(str_from_index(header, (size_t)(colon + 1)));
     if (!field_name(name) || !value.len) {
-        config_complain(l->errors, node, "header", "\"%.*s\" is not \"Name: value\"", STR_FMT(header));
+        config_complain(l->errors, node, "header", "header: \"%.*s\" is not \"Name: value\"",
+                        STR_FMT(header));
         return;
     }
     p->verdict_header_name = name;

@@ -1,0 +1,133 @@
+#include "cmocka_setup.h"
+#include "fixture.h"
+#include "policy/attribute.h"
+#include "policy/verdict.h"
+
+#include <stdio.h>
+
+static const char config[] = "tenant \"a\" { domains = {\"a.example\", \"aa.example\"}\n"
+                             "  connector \"a1\" { addresses = {\"10.0.0.0/24\"} trust-verdict = true }\n"
+                             "  connector \"shared\" { addresses = {\"10.9.9.9\"} } }\n"
+                             "tenant \"b\" { domains = {\"b.example\"}\n"
+                             "  connector \"shared\" { addresses = {\"10.9.9.9\"} } }\n"
+                             "verdict { header = \"X-Spam-Status: Yes\" }\n";
+
+static void test_attribution(void **state) {
+    static const struct {
+        const char *user_tenant, *client, *reverse_path, *from; /* from NULL: not known yet */
+        const char *refusal;                                    /* NULL: attributed to */
+        const char *tenant, *connector;
+        bool relayed;
+    } cases[] = {
+        {"a", "192.0.2.1", "u@a.example", NULL, NULL, "a", NULL, false},
+        {"a", "192.0.2.1", "u@AA.example", "u@aa.example", NULL, "a", NULL, false},
+        {"a", "192.0.2.1", "", "u@a.example", NULL, "a", NULL, false},
+        {"a", "192.0.2.1", "u@b.example", NULL, "550 5.7.1"},
+        {"a", "192.0.2.1", "u@sub.a.example", NULL, "550 5.7.1"},
+        {"a", "192.0.2.1", "u@a.example", "u@b.example", "550 5.7.1"},
+        {"a", "192.0.2.1", "u@a.example", "u@a.example, x@else.example", "550 5.7.1"},
+        {"a", "192.0.2.1", "u@a.example", "nobody", "550 5.7.1"},
+        {"b", "10.0.0.1", "u@b.example", NULL, NULL, "b", NULL, false}, /* a login beats the address */
+        {NULL, "10.0.0.7", "u@a.example", NULL, NULL, "a", "a1", false},
+        {NULL, "10.0.0.7", "u@else.example", NULL, NULL, "a", "a1", true},
+        {NULL, "10.0.0.7", "u@b.example", NULL, NULL, "a", "a1", true},
+        {NULL, "10.0.0.7", "u@sub.a.example", NULL, NULL, "a", "a1", true},
+        {NULL, "10.0.0.7", "", NULL, NULL, "a", "a1", false},
+        {NULL, "10.0.0.7", "u@a.example", "x@else.example", NULL, "a", "a1", false},
+        {NULL, "10.9.9.9", "u@a.example", NULL, NULL, "a", "shared", false},
+        {NULL, "10.9.9.9", "u@b.example", NULL, NULL, "b", "shared", false},
+        {NULL, "10.9.9.9", "u@else.example", NULL, "550 5.7.64"},
+        {NULL, "10.9.9.9", "", NULL, NULL, "a", "shared", false},
+        {NULL, "10.9.9.9", "", "u@b.example", NULL, "b", "shared", false},
+        {NULL, "192.0.2.1", "u@a.example", NULL, "550 5.7.64"},
+        {NULL, "192.0.2.1", "", NULL, "550 5.7.64"},
+        {NULL, NULL, "u@b.example", NULL, NULL, "b", NULL, false},
+        {NULL, NULL, "u@else.example", NULL, "550 5.7.64"},
+    };
+    struct fixture f = fixture_open(config, NULL, NULL);
+    (void)state;
+    assert_int_equal(config_error_count(f.errors), 0);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct address_list from;
+        struct sender_facts facts = {
+            .user_tenant =
+                cases[i].user_tenant ? policy_tenant(f.policy, str_of(cases[i].user_tenant)) : NULL,
+            .user = STR("u"),
+            .reverse_path = str_of(cases[i].reverse_path),
+        };
+        struct attribution a;
+        struct outcome refusal;
+        if (cases[i].client)
+            assert_true(ip_parse(str_of(cases[i].client), &facts.client));
+        if (cases[i].from) {
+            (void)!address_list_parse(f.arena, str_of(cases[i].from), &from);
+            facts.from = &from;
+        }
+        bool ok = attribute(f.policy, &facts, &a, &refusal);
+        assert_int_equal(ok, cases[i].refusal == NULL);
+        if (!ok) {
+            assert_true(str_starts(outcome_line(f.arena, &refusal), str_of(cases[i].refusal)));
+            continue;
+        }
+        assert_string_equal(str_c(f.arena, a.tenant->name), cases[i].tenant);
+        assert_int_equal(a.connector != NULL, cases[i].connector != NULL);
+        if (a.connector)
+            assert_true(str_eq(a.connector->name, str_of(cases[i].connector)) &&
+                        a.connector->tenant == a.tenant);
+        assert_int_equal(a.relayed, cases[i].relayed);
+    }
+    struct ip ip;
+    assert_true(ip_parse(STR("10.0.0.200"), &ip) && attribute_known_client(f.policy, &ip));
+    assert_true(ip_parse(STR("10.0.1.0"), &ip) && !attribute_known_client(f.policy, &ip));
+    fixture_close(&f);
+}
+
+static const char gtube[] = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X";
+
+static void test_gtube(void **state) {
+    char text[300];
+    int len = snprintf(text, sizeof text, "XXJS*C4JXJS*C4JDBQADN1.NSBN3XX%s tail", gtube);
+    (void)state;
+    for (int cut = 0; cut <= len; cut++) {
+        struct gtube_finder f = {0};
+        gtube_feed(&f, str_from(text, (size_t)cut));
+        assert_true(gtube_feed(&f, str_from(text + cut, (size_t)(len - cut))));
+    }
+    struct gtube_finder f = {0};
+    assert_false(gtube_feed(&f, str_from(gtube, strlen(gtube) - 1)));
+    assert_false(gtube_feed(&f, STR("x")));
+}
+
+static void test_verdict(void **state) {
+    static const struct {
+        const char *header;
+        bool connector, gtube;
+        enum verdict verdict;
+    } cases[] = {
+        {"X-Spam-Status: Yes, score=9\r\n\r\n", true, false, VERDICT_SPAM},
+        {"x-spam-status:\r\n YES\r\n\r\n", true, false, VERDICT_SPAM},
+        {"X-Spam-Status: No\r\nX-Spam-Status: yes\r\n\r\n", true, false, VERDICT_SPAM},
+        {"X-Spam-Status: Yesterday\r\n\r\n", true, false, VERDICT_CLEAN},
+        {"X-Spam-Status: No, yes\r\n\r\n", true, false, VERDICT_CLEAN},
+        {"X-Spam-Status: Yes\r\n\r\n", false, false, VERDICT_CLEAN},
+        {"Subject: x\r\n\r\n", false, true, VERDICT_SPAM},
+    };
+    struct fixture f = fixture_open(config, NULL, NULL);
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct header h;
+        struct str why;
+        const struct connector *c = &f.policy->tenants[0].connectors[cases[i].connector ? 0 : 1];
+        assert_int_equal(header_parse(f.arena, str_of(cases[i].header), 0, &h), 0);
+        assert_int_equal(verdict_of(f.arena, f.policy, c, &h, cases[i].gtube, &why), cases[i].verdict);
+        assert_int_equal(why.len > 0, cases[i].verdict != VERDICT_CLEAN);
+        assert_int_equal(verdict_of(f.arena, f.policy, NULL, &h, false, &why), VERDICT_CLEAN);
+    }
+    fixture_close(&f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_attribution), cmocka_unit_test(test_gtube),
+                                       cmocka_unit_test(test_verdict)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

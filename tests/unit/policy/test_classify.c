@@ -1,0 +1,253 @@
+#include "base/error.h"
+#include "cmocka_setup.h"
+#include "policy/classify.h"
+
+#include <stdio.h>
+
+static void test_table(void **state) {
+    static const struct {
+        struct classify_facts facts;
+        enum mail_class class;
+        const char *rule, *reason;
+    } cases[] = {
+        {{0}, CLASS_NORMAL, "own", "the sender is the tenant's own and no risk rule applies"},
+        {{.verdict = VERDICT_SPAM}, CLASS_HIGH_RISK, "spam", "the message was judged spam"},
+        {{.verdict = VERDICT_MALWARE}, CLASS_HIGH_RISK, "malware", "the message was judged malware"},
+        {{.verdict = VERDICT_SPAM, .relayed = true}, CLASS_HIGH_RISK_RELAY, "spam+relayed", NULL},
+        {{.verdict = VERDICT_MALWARE, .relayed = true}, CLASS_HIGH_RISK_RELAY, "malware+relayed", NULL},
+        {{.null_reverse_path = true}, CLASS_HIGH_RISK, "bounce", "the reverse-path is null"},
+        {{.null_reverse_path = true, .relayed = true},
+         CLASS_HIGH_RISK,
+         "bounce",
+         NULL}, /* null is never relayed */
+        {{.delivery_report = true}, CLASS_HIGH_RISK, "bounce", "the message is a delivery report"},
+        {{.delivery_report = true, .relayed = true}, CLASS_HIGH_RISK_RELAY, "bounce+relayed", NULL},
+        {{.verdict = VERDICT_SPAM, .null_reverse_path = true}, CLASS_HIGH_RISK, "spam", NULL},
+        {{.relayed = true}, CLASS_RELAY, "relayed", NULL},
+        {{.reverse_path = {STR("a.example"), .mx = FACT_YES}}, CLASS_NORMAL, "own", NULL},
+        {{.reverse_path = {STR("a.example"), FACT_NONE, FACT_NONE, FACT_NONE}, .aaaa = true},
+         CLASS_HIGH_RISK,
+         "no-sender-dns",
+         "the domain a.example of the reverse-path has no A, no AAAA and no MX record"},
+        {{.reverse_path = {STR("a.example"), FACT_NONE, FACT_NONE, FACT_YES}, .aaaa = true},
+         CLASS_NORMAL,
+         "own",
+         NULL},
+        {{.reverse_path = {STR("a.example"), FACT_NONE, FACT_NONE, FACT_YES}},
+         CLASS_HIGH_RISK,
+         "no-sender-dns",
+         "the domain a.example of the reverse-path has no A and no MX record"},
+        {{.reverse_path = {STR("a.example"), .a = FACT_YES},
+          .from = {STR("b.example"), FACT_NONE, FACT_NONE, FACT_NONE}},
+         CLASS_HIGH_RISK,
+         "no-sender-dns",
+         "the domain b.example of From has no A and no MX record"},
+        {{.reverse_path = {STR("a.example"), FACT_NONE, FACT_NONE, FACT_NONE}, .relayed = true},
+         CLASS_HIGH_RISK_RELAY,
+         "no-sender-dns+relayed",
+         NULL},
+        /* A failure that can't change the class any more is no failure. */
+        {{.reverse_path = {STR("a.example"), FACT_FAILED, FACT_YES}}, CLASS_NORMAL, "own", NULL},
+        {{.reverse_path = {STR("a.example"), FACT_FAILED, FACT_FAILED},
+          .from = {STR("b.example"), FACT_NONE, FACT_NONE}},
+         CLASS_HIGH_RISK,
+         "no-sender-dns",
+         NULL},
+        {{.verdict = VERDICT_SPAM, .reverse_path = {STR("a.example"), FACT_FAILED, FACT_FAILED, FACT_FAILED}},
+         CLASS_HIGH_RISK,
+         "spam",
+         NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct decision d;
+        struct classify_question q;
+        assert_int_equal(classify(&cases[i].facts, arena, &d, &q), CLASSIFY_DONE);
+        assert_int_equal(d.class, cases[i].class);
+        assert_string_equal(str_c(arena, d.rule), cases[i].rule);
+        if (cases[i].reason)
+            assert_string_equal(str_c(arena, d.reason), cases[i].reason);
+        assert_true(d.reason.len > 0);
+        arena_free(arena);
+    }
+}
+
+/* A resolver that answers from a table and writes down what it was asked. */
+struct zone {
+    const char *name;
+    enum dns_type type;
+    enum dns_status status;
+};
+
+struct fake {
+    struct resolver resolver;
+    const struct zone *zone; /* ended by a NULL name; what is not in it is none */
+    char asked[400];
+};
+
+static void fake_lookup(struct resolver *r, struct str name, enum dns_type type, int64_t deadline,
+                        struct arena *arena, struct dns_answer *ret) {
+    struct fake *fake = (struct fake *)r;
+    size_t len = strlen(fake->asked);
+    (void)arena;
+    assert_int_equal(deadline, 77);
+    snprintf(fake->asked + len, sizeof fake->asked - len, "%s%.*s/%s", len ? " " : "", STR_FMT(name),
+             type == DNS_MX  ? "MX"
+             : type == DNS_A ? "A"
+                             : "AAAA");
+    *ret = (struct dns_answer){.status = DNS_NONE};
+    for (const struct zone *z = fake->zone; z && z->name; z++)
+        if (str_eq(name, str_of(z->name)) && z->type == type)
+            ret->status = z->status;
+    if (ret->status == DNS_FAILED)
+        ret->why = STR("SERVFAIL");
+}
+
+static void test_driver(void **state) {
+    static const struct {
+        const char *reverse_path, *from;
+        enum verdict verdict;
+        bool aaaa, relayed;
+        struct zone zone[4];
+        const char *asked, *result; /* the rule, or the refusal */
+    } cases[] = {
+        {"u@a.example",
+         "u@a.example",
+         0,
+         true,
+         false,
+         {{"a.example", DNS_MX, DNS_RECORDS}},
+         "a.example/MX",
+         "own"},
+        {"u@a.example",
+         "u@A.EXAMPLE",
+         0,
+         true,
+         false,
+         {{"a.example", DNS_A, DNS_RECORDS}},
+         "a.example/MX a.example/A",
+         "own"},
+        {"u@a.example",
+         "",
+         0,
+         true,
+         true,
+         {{"a.example", DNS_AAAA, DNS_RECORDS}},
+         "a.example/MX a.example/A a.example/AAAA",
+         "relayed"},
+        {"u@a.example",
+         "",
+         0,
+         false,
+         false,
+         {{"a.example", DNS_AAAA, DNS_RECORDS}},
+         "a.example/MX a.example/A",
+         "no-sender-dns"},
+        {"u@a.example",
+         "u@b.example",
+         0,
+         false,
+         false,
+         {{"b.example", DNS_MX, DNS_RECORDS}},
+         "a.example/MX a.example/A",
+         "no-sender-dns"},
+        {"u@a.example",
+         "u@b.example",
+         0,
+         false,
+         false,
+         {{"a.example", DNS_MX, DNS_RECORDS}},
+         "a.example/MX b.example/MX b.example/A",
+         "no-sender-dns"},
+        {"u@a.example", "u@b.example", VERDICT_SPAM, true, false, {{0}}, "", "spam"},
+        {"", "u@b.example", 0, true, false, {{0}}, "", "bounce"},
+        {"u@[192.0.2.1]", "", 0, true, false, {{0}}, "", "own"},
+        {"u@b\xc3\xbc"
+         "cher.example",
+         "",
+         0,
+         false,
+         false,
+         {{"xn--bcher-kva.example", DNS_A, DNS_RECORDS}},
+         "xn--bcher-kva.example/MX xn--bcher-kva.example/A",
+         "own"},
+        /* Invariant 7: a failure is not "no record". */
+        {"u@a.example",
+         "",
+         0,
+         true,
+         false,
+         {{"a.example", DNS_MX, DNS_FAILED}},
+         "a.example/MX a.example/A a.example/AAAA",
+         "451 4.4.3 The DNS can't say now whether the sender's domain a.example exists (SERVFAIL), try again "
+         "later"},
+        {"u@a.example",
+         "",
+         0,
+         true,
+         false,
+         {{"a.example", DNS_MX, DNS_FAILED}, {"a.example", DNS_A, DNS_RECORDS}},
+         "a.example/MX a.example/A",
+         "own"},
+        {"u@a.example",
+         "",
+         0,
+         true,
+         false,
+         {{"a.example", DNS_AAAA, DNS_FAILED}},
+         "a.example/MX a.example/A a.example/AAAA",
+         "451 4.4.3 "},
+        {"u@a.example",
+         "u@b.example",
+         0,
+         false,
+         false,
+         {{"a.example", DNS_A, DNS_FAILED}},
+         "a.example/MX a.example/A b.example/MX b.example/A",
+         "no-sender-dns"},
+        {"u@a.example",
+         "u@b.example",
+         0,
+         false,
+         false,
+         {{"a.example", DNS_A, DNS_FAILED}, {"b.example", DNS_A, DNS_RECORDS}},
+         "a.example/MX a.example/A b.example/MX b.example/A",
+         "451 4.4.3 "},
+        {"u@a.example",
+         "u@b.example",
+         0,
+         false,
+         false,
+         {{"a.example", DNS_MX, DNS_RECORDS}, {"b.example", DNS_MX, DNS_FAILED}},
+         "a.example/MX b.example/MX b.example/A",
+         "451 4.4.3 "},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct fake fake = {.resolver = {fake_lookup}, .zone = cases[i].zone};
+        struct classify_facts facts = {
+            .verdict = cases[i].verdict,
+            .null_reverse_path = !cases[i].reverse_path[0],
+            .aaaa = cases[i].aaaa,
+            .relayed = cases[i].relayed,
+        };
+        struct decision d = {0};
+        struct outcome refusal;
+        classify_domains(arena, str_of(cases[i].reverse_path), str_of(cases[i].from), &facts);
+        int error = classify_run(&facts, &fake.resolver, 77, arena, &d, &refusal);
+        struct str result = error ? outcome_line(arena, &refusal) : d.rule;
+        if (!str_starts(result, str_of(cases[i].result)))
+            print_error("case %zu: %.*s\n", i, STR_FMT(result));
+        assert_true(str_starts(result, str_of(cases[i].result)));
+        assert_string_equal(fake.asked, cases[i].asked);
+        assert_int_equal(error, cases[i].result[0] == '4' ? SLUICE_EIO : 0);
+        arena_free(arena);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_driver)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
