@@ -55,7 +55,8 @@ def overlay(folder, root, *tops):
 
 
 class Postfix:
-    """Postfix at one address, every user of `domains` into one mailbox folder; or, with `relay`, a relay for the bench."""
+    """Postfix at one address. Each user of `domains` has a mailbox in one folder; without domains it only relays. Its own users must
+    be able to reach `folder`."""
 
     USERS = ("postfix", "postdrop", "vmail")
 
@@ -104,9 +105,6 @@ mynetworks =
             line for line in lines if not line.startswith("postlog")).replace("       y       ", "       n       ") + "\n" + services)
         os.chown(self.folder / "data", 59000, 59000)
         os.chown(self.maildir, 59002, 59002)
-        for path in [self.folder, *self.folder.parents]:
-            if path.stat().st_uid == os.geteuid() and not path.stat().st_mode & 0o001:
-                path.chmod(path.stat().st_mode | 0o711)
 
     def command(self, *words):
         return subprocess.run([POSTFIX / "usr/sbin/postfix", *words], env=self.environment, capture_output=True, text=True)
@@ -123,6 +121,11 @@ mynetworks =
 
     def mails(self):
         return [p.read_bytes() for p in sorted(self.maildir.rglob("new/*"))]
+
+    def start_in_front(self):
+        """As start, but the master process is a child of ours, which can wait for it and learn what it used."""
+        self.process = subprocess.Popen([POSTFIX / "usr/sbin/postfix", "start-fg"], env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return self
 
     def stop(self):
         self.command("stop")
