@@ -7,19 +7,20 @@
 #include <setjmp.h>
 #include <stddef.h>
 
+/* meson.build defines CONTEXT_ASAN, CONTEXT_TSAN for context.c, which is compiled without instrumentation. */
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CONTEXT_ASAN 1
+#if __has_feature(address_sanitizer) && !defined(CONTEXT_ASAN)
+#define CONTEXT_ASAN
 #endif
-#if __has_feature(thread_sanitizer)
-#define CONTEXT_TSAN 1
+#if __has_feature(thread_sanitizer) && !defined(CONTEXT_TSAN)
+#define CONTEXT_TSAN
 #endif
 #endif
-#ifdef __SANITIZE_ADDRESS__
-#define CONTEXT_ASAN 1
+#if defined(__SANITIZE_ADDRESS__) && !defined(CONTEXT_ASAN)
+#define CONTEXT_ASAN
 #endif
-#ifdef __SANITIZE_THREAD__
-#define CONTEXT_TSAN 1
+#if defined(__SANITIZE_THREAD__) && !defined(CONTEXT_TSAN)
+#define CONTEXT_TSAN
 #endif
 
 struct context {

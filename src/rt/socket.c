@@ -55,14 +55,16 @@ static void on_event(evutil_socket_t fd, short what, void *arg) {
 
 static int socket_wait(struct transport *t, enum direction direction, int64_t deadline) {
     struct socket *s = of(t);
+    if (!fiber_self())
+        return SLUICE_EINVALID;
     if (!s->event) {
-        if (!fiber_self())
-            return SLUICE_EINVALID;
         s->event = event_new(worker_base(worker_self()), s->fd, EV_READ | EV_WRITE | EV_ET | EV_PERSIST,
                              on_event, s);
         if (!s->event || event_add(s->event, NULL))
             return SLUICE_EIO;
     }
+    if (event_get_base(s->event) != worker_base(worker_self()))
+        return SLUICE_EINVALID;
     return waiters_wait(direction == READING ? &s->readers : &s->writers, deadline);
 }
 

@@ -7,7 +7,13 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
-enum { INPUT_MAX = 64 * 1024, INPUT_FIRST = 4096, INPUT_IDLE = 16 * 1024, OUTPUT_MAX = 16 * 1024 };
+enum {
+    INPUT_MAX = 64 * 1024,
+    INPUT_FIRST = 4096,
+    INPUT_IDLE = 16 * 1024,
+    OUTPUT_MAX = 16 * 1024,
+    OUTPUT_IDLE = 4096
+};
 
 struct stream *stream_of_transport(struct transport *transport, int fd) {
     struct stream *s = xcalloc(1, sizeof *s);
@@ -174,7 +180,10 @@ int stream_flush(struct stream *s, int64_t deadline) {
     if (s->errors[WRITING])
         return s->errors[WRITING];
     int e = send_all(s, buf_view(&s->out), STR_NULL, deadline);
-    buf_clear(&s->out);
+    if (s->out.cap > OUTPUT_IDLE)
+        buf_free(&s->out);
+    else
+        buf_clear(&s->out);
     return e;
 }
 

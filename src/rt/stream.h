@@ -1,11 +1,12 @@
 /* stream.h - bytes in and out, whatever is beneath: TCP, TLS, memory, or one that fails on purpose.
  *
- * Called from fibers only (a memory stream from anywhere: it never waits). Reads come through an input buffer
- * of the stream, writes gather in an output buffer until stream_flush or until it is full. A deadline is
- * absolute, monotonic milliseconds. With a minimum rate set, a read or write whose side trickles below it
- * over its window ends with TIMEOUT too. Errors: TIMEOUT, CANCELLED, CLOSED (end of file or reset), IO, TLS.
- * An error stays: all later calls of that direction give it again. After a read that failed, writes may still
- * succeed: so a last reply can be sent.
+ * Called from fibers only (a memory stream from anywhere: it never waits), and all on
+ * one worker: where a stream has waited once, it stays. One fiber may read while another writes. Reads come
+ * through an input buffer of the stream, writes gather in an output buffer until stream_flush or until it is
+ * full. A deadline is absolute, monotonic milliseconds. With a minimum rate set, a read or write whose side
+ * trickles below it over its window ends with TIMEOUT too. Errors: TIMEOUT, CANCELLED, CLOSED (end of file or
+ * reset), IO, TLS. An error stays: all later calls of that direction give it again. After a read that failed,
+ * writes may still succeed: so a last reply can be sent.
  */
 #pragma once
 #include "base/buf.h"
@@ -15,8 +16,8 @@
 struct stream;
 struct tls_context;
 
-/* Closes (TLS: sends close_notify, does not wait) and frees; what was not flushed is lost. Accepts NULL,
- * returns NULL. */
+/* Closes (TLS: sends close_notify, does not wait) and frees; what was not flushed is lost. No other fiber may
+ * be waiting in it. Accepts NULL, returns NULL. */
 struct stream *stream_free(struct stream *);
 
 /* What is in the input buffer; valid until the next fill, consume or free. */

@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static int64_t soon(void) { return clock_mono_ms() + 5000; }
+static int64_t soon(void) { return clock_mono_ms() + 30000; }
 
 static struct ip ip_of(const char *text) {
     struct ip ip = {0};

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int64_t soon(void) { return clock_mono_ms() + 5000; }
+static int64_t soon(void) { return clock_mono_ms() + 30000; }
 
 /* Reads until `len` bytes are in the input; 0 or the error. */
 static int need(struct stream *s, size_t len) {
