@@ -287,13 +287,15 @@ static void waiter_remove(struct waiters *ws, struct waiter *w) {
 
 int waiters_wait(struct waiters *ws, int64_t deadline) {
     struct waiter w = {.before = ws->last, .fiber = fiber_self(), .queued = true};
+    /* On our stack: we take it out again before we return. */
+    struct waiter *mine = &w;
     if (ws->last)
-        ws->last->next = &w;
+        ws->last->next = mine;
     else
-        ws->first = &w;
-    ws->last = &w;
+        ws->first = mine;
+    ws->last = mine;
     int e = fiber_park(deadline);
-    waiter_remove(ws, &w);
+    waiter_remove(ws, mine);
     return e;
 }
 

@@ -72,16 +72,20 @@ struct offload_pool *offload_free(struct offload_pool *p) {
     return NULL;
 }
 
+static void put(struct offload_pool *p, struct job *j) {
+    pthread_mutex_lock(&p->lock);
+    if (p->last)
+        p->last->next = j;
+    else
+        p->first = j;
+    p->last = j;
+    pthread_cond_signal(&p->work);
+    pthread_mutex_unlock(&p->lock);
+}
+
 void offload_run(struct offload_pool *p, void (*fn)(void *), void *arg) {
     struct job j = {.fn = fn, .arg = arg};
     latch_init(&j.done);
-    pthread_mutex_lock(&p->lock);
-    if (p->last)
-        p->last->next = &j;
-    else
-        p->first = &j;
-    p->last = &j;
-    pthread_cond_signal(&p->work);
-    pthread_mutex_unlock(&p->lock);
+    put(p, &j);
     latch_wait(&j.done);
 }
