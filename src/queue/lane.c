@@ -102,6 +102,21 @@ static struct str lane_key(char memory[LANE_KEY_MAX], struct str receiver, uint1
     return str_from(memory, len < LANE_KEY_MAX ? (size_t)len : LANE_KEY_MAX - 1);
 }
 
+/* By the owner's settings, not by a route, which may be older. */
+static void set_limits(struct lane *lane) {
+    const struct queue_settings *settings = settings_of(lane->owner);
+    lane->limit = settings->delivery.connections;
+    lane->messages_per_connection = settings->delivery.messages_per_connection;
+    if (!str_starts(lane->receiver, STR("destination:")))
+        return;
+    const struct destination_settings *d =
+        destination_named(settings, str_from_index(lane->receiver, strlen("destination:")));
+    if (d && d->connections)
+        lane->limit = d->connections;
+    if (d && d->messages_per_connection)
+        lane->messages_per_connection = d->messages_per_connection;
+}
+
 static struct lane *lane_get(struct queue_worker *w, const struct route *route, uint16_t pool) {
     char memory[LANE_KEY_MAX];
     struct str key = lane_key(memory, route->receiver, pool);
@@ -116,9 +131,8 @@ static struct lane *lane_get(struct queue_worker *w, const struct route *route, 
         lane->pool = pool;
         lane->tracks = map_new(false);
         map_put(w->lanes, lane->key, lane);
+        set_limits(lane);
     }
-    lane->limit = route->connections;
-    lane->messages_per_connection = route->messages_per_connection;
     return lane;
 }
 
@@ -373,7 +387,7 @@ void lane_session_ended(void *arg) {
         session->after->before = session->before;
     lane->session_count--;
     track->sessions--;
-    session_free(session);
+    session_dispose(session);
     lane_work(lane);
     track_settle(track);
     lane_settle(lane);
@@ -434,23 +448,12 @@ bool lane_pull(struct queue_worker *w, struct delivery *delivery) {
 /* ---- all lanes of a worker ---- */
 
 void lanes_settings(struct queue_worker *w) {
-    const struct queue_settings *settings = settings_of(w);
     size_t at = 0;
     struct str key;
     void *value;
     while (map_next(w->lanes, &at, &key, &value)) {
-        struct lane *lane = value;
-        lane->limit = settings->delivery.connections;
-        lane->messages_per_connection = settings->delivery.messages_per_connection;
-        if (str_starts(lane->receiver, STR("destination:"))) {
-            const struct destination_settings *d =
-                destination_named(settings, str_from_index(lane->receiver, strlen("destination:")));
-            if (d && d->connections)
-                lane->limit = d->connections;
-            if (d && d->messages_per_connection)
-                lane->messages_per_connection = d->messages_per_connection;
-        }
-        lane_work(lane);
+        set_limits(value);
+        lane_work(value);
     }
 }
 

@@ -274,7 +274,10 @@ void lanes_free(struct queue_worker *);
 /* ---- session.c ---- */
 
 struct queue_session *session_new(struct lane *, struct track *, struct worker *, uint32_t wanted);
+/* At the end of the queue. */
 void session_free(struct queue_session *);
+/* On the owner, when the session has ended: freed after what is on its way to it. */
+void session_dispose(struct queue_session *);
 void session_start(struct queue_session *);
 /* The owner's answer: what is in `answer`, `answer_over`. */
 void session_answer(struct queue_session *);

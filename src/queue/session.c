@@ -46,7 +46,14 @@ void session_free(struct queue_session *session) {
     pthread_mutex_unlock(&queue->all_lock);
     route_unref(session->route);
     free(session);
-    atomic_fetch_sub(&queue->sessions, 1);
+}
+
+static void dispose(void *arg) { session_free(arg); }
+
+/* An answer may still be on its way to the session's worker; this comes after it. */
+void session_dispose(struct queue_session *session) {
+    atomic_fetch_sub(&session->queue->sessions, 1);
+    worker_post(session->worker, dispose, session);
 }
 
 static void session_fiber(void *arg) {
