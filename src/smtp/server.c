@@ -178,7 +178,7 @@ static struct smtp_reply gate(const struct server *s, const struct smtp_command 
     unsigned flags = smtp_verbs[c->verb].flags;
     const struct smtp_server_settings *set = s->settings;
     if (flags & SMTP_NOT_IMPLEMENTED)
-        return SMTP_REPLY(502, "5.5.1", "Command not implemented");
+        return SMTP_REPLY(502, "5.5.1", "This command is not supported");
     if (flags & SMTP_NEEDS_NO_ARGUMENT && c->argument.len)
         return SMTP_REPLY(501, "5.5.4", "This command takes no argument");
     if (flags & SMTP_NEEDS_TLS && set->tls == SMTP_TLS_REQUIRED && !s->session.tls_version)

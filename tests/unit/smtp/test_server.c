@@ -66,7 +66,7 @@ static const struct dialogue dialogues[] = {
          "quit\r\nNOOP\r\n"),
      GREETING
      "250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n252 2.0.0 Cannot verify, but will take mail and try to deliver it\r\n"
-     "501 5.5.4 Syntax: VRFY address\r\n502 5.5.1 Command not implemented\r\n"
+     "501 5.5.4 Syntax: VRFY address\r\n502 5.5.1 This command is not supported\r\n"
      "214 2.0.0 Syntax: MAIL FROM:<address> [parameters]\r\n504 5.5.4 No help on that\r\n250 2.0.0 Ok\r\n"
      "501 5.5.4 This command takes no argument\r\n" BYE},
     {"HELP", STR("HELP\r\nQUIT\r\n"),
