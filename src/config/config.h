@@ -91,6 +91,13 @@ int64_t config_size(const struct config_node *, const char *name);        /* byt
 int64_t config_duration_ms(const struct config_node *, const char *name); /* milliseconds */
 int config_enum(const struct config_node *, const char *name); /* index into `words`; -1: neither */
 
+/* The absolute name of the file that a string option names: a relative one starts in the folder `start` or,
+ * where there is no such file, beside the file in which the option stands. NULL when it is not set. */
+const char *config_path(struct arena *, const struct config_node *, const char *name, const char *start);
+/* `path`, when relative, in the folder of `file` (which may be relative itself); "." and ".." are resolved.
+ */
+struct str config_beside(struct arena *, const char *file, struct str path);
+
 struct config_list {
     const struct str *at;
     size_t count;

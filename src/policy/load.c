@@ -104,7 +104,8 @@ static void load_domains(struct loading *l, const struct config_node *node, stru
 static void load_users(struct loading *l, const struct config_node *node, struct tenant *t) {
     struct str path = config_string(node, "users"), why;
     if (path.len && t->domain_count &&
-        passwd_open(absolute(l, path), t->domains[0], l->arena, &why, &t->users) != 0)
+        passwd_open(config_path(l->arena, node, "users", l->checks->state), t->domains[0], l->arena, &why,
+                    &t->users) != 0)
         config_complain(l->errors, node, "users", "users: %.*s", STR_FMT(why));
 }
 

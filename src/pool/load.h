@@ -23,9 +23,6 @@ struct pool_loading {
     size_t draft_count;
 };
 
-/* Letters, digits and hyphens in labels of at most 63, 253 in all, at least one dot unless `bare`. */
-bool pool_host_name_valid(struct str name);
-
 /* {class} and {n} replaced; `n` four digits, five past 9999. */
 const char *pool_ptr_name(struct arena *, struct str template, struct str code, uint32_t n);
 

@@ -73,6 +73,10 @@ struct pool_options {
 const struct pools *pools_load(struct arena *, const struct config_node *root, const struct pool_options *,
                                struct config_errors *);
 
+/* A name fit for EHLO and PTR: letters, digits and hyphens in labels of at most 63, 253 in all, no final dot.
+ */
+bool pool_host_name_valid(struct str name);
+
 /* By name at this node's site; NULL when there is none. */
 const struct pool *pool_find(const struct pools *, struct str name);
 static inline bool pool_carries(const struct pool *p, enum mail_class c) { return (p->carries >> c) & 1u; }

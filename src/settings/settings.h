@@ -91,7 +91,12 @@ extern const struct config_option settings_options[];
 struct settings_checks {
     int (*bindable)(void *ctx, const struct ip *); /* see struct pool_options; NULL: not checked */
     void *bindable_ctx;
+    int64_t largest_body; /* spool_largest_body: no max-size may be above it; 0: not checked */
 };
+
+/* docs/configuration.md and the OPTIONS of sluice.conf(5), whole, from that table. */
+void settings_manual(struct buf *);
+void settings_man_page(struct buf *);
 
 /* Reads and checks `path`. 0 and *ret (one reference), or SLUICE_EINVALID with at least one error in
  * `errors`. Warnings may be there either way. Reads the files that it names (users, keys, zone file) only to

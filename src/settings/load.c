@@ -1,0 +1,262 @@
+#include "settings/load.h"
+#include "base/error.h"
+#include "mail/address.h"
+#include "rt/stream.h"
+#include <errno.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* What settings_load hands out: the settings, and what keeps them alive. */
+struct holder {
+    struct settings settings; /* first: settings_ref gets its address */
+    struct arena *arena;
+    struct policy *policy;
+    atomic_uint references;
+};
+
+/* ---- the root's own options ---- */
+
+static void read_node(struct loading *l) {
+    struct settings *s = l->settings;
+    char host[HOST_NAME_MAX + 1] = "";
+    struct str name = config_string(l->root, "node"), normal;
+    if (!name.len && gethostname(host, sizeof host - 1) == 0)
+        name = str_of(host);
+    s->node = STR("localhost");
+    if (domain_normal(l->arena, name, &normal) != 0 || !pool_host_name_valid(normal)) {
+        config_complain(l->errors, l->root, "node", "`%.*s` is no host name: say node = \"mail.example.com\"",
+                        STR_FMT(name));
+        return;
+    }
+    s->node = normal;
+    if (str_index(normal, '.') < 0)
+        config_warn(
+            l->errors, l->root, "node",
+            "the node's name `%.*s` is not a full one (mail.example.com): receivers may refuse it in EHLO",
+            STR_FMT(normal));
+}
+
+static void read_user(struct loading *l) {
+    struct str user = config_string(l->root, "user");
+    struct passwd entry, *found = NULL;
+    char text[4096];
+    if (!user.len)
+        return;
+    l->settings->user = user.at;
+    int error = getpwnam_r(user.at, &entry, text, sizeof text, &found);
+    if (!found && (error == 0 || error == ENOENT))
+        config_complain(l->errors, l->root, "user", "there is no user `%.*s`", STR_FMT(user));
+}
+
+static void read_state(struct loading *l) {
+    struct settings *s = l->settings;
+    struct str state = config_string(l->root, "state");
+    if (!state.len)
+        config_complain(l->errors, l->root, "state", "`state` is empty");
+    s->state = config_beside(l->arena, config_file(l->root, "state"), state).at;
+    s->spool_dir = str_printf(l->arena, "%s/spool", s->state).at;
+    s->trace_dir = str_printf(l->arena, "%s/trace", s->state).at;
+    s->keys_dir = str_printf(l->arena, "%s/keys", s->state).at;
+}
+
+static void read_root(struct loading *l) {
+    struct settings *s = l->settings;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    struct str file = str_of(config_file(l->root, NULL));
+    s->file = config_beside(l->arena, file.at, str_from_index(file, (size_t)(str_rindex(file, '/') + 1)));
+    s->here = config_string(l->root, "here");
+    s->log_level = (enum log_level)config_enum(l->root, "log-level");
+    s->workers = (unsigned)config_integer(l->root, "workers");
+    if (!config_has(l->root, "workers"))
+        s->workers = cores < 1 ? 1 : cores > 256 ? 256 : (unsigned)cores;
+    read_node(l);
+    read_user(l);
+    read_state(l);
+}
+
+/* ---- sections ---- */
+
+/* The file that an option names; reported when it can't be read. */
+static const char *readable(struct loading *l, const struct config_node *node, const char *option) {
+    const char *path = config_path(l->arena, node, option, l->settings->state);
+    if (path && access(path, R_OK) != 0)
+        config_complain(l->errors, node, option, "can't read %s: %s", path, strerror(errno));
+    return path;
+}
+
+static void read_tls(struct loading *l) {
+    const struct config_node *node = config_section(l->root, "tls");
+    struct tls_files *tls = &l->settings->tls;
+    struct tls_context *context = NULL;
+    struct str why;
+    size_t before = config_error_count(l->errors);
+    if (!node)
+        return;
+    tls->certificate = readable(l, node, "certificate");
+    tls->key = readable(l, node, "key");
+    if (config_error_count(l->errors) > before || !tls->certificate || !tls->key)
+        return;
+    if (tls_server_context(tls->certificate, tls->key, l->arena, &why, &context) != 0)
+        config_complain(l->errors, node, "key", "%.*s", STR_FMT(why));
+    tls_context_free(context);
+}
+
+static bool is_server(struct str text) {
+    ptrdiff_t at = str_index(text, '@');
+    struct ip ip;
+    uint64_t port = 53;
+    bool port_ok =
+        at < 0 || (str_to_u64(str_from_index(text, (size_t)at + 1), &port) && port > 0 && port < 65536);
+    return port_ok && ip_parse(at < 0 ? text : str_head(text, (size_t)at), &ip);
+}
+
+static void read_dns(struct loading *l) {
+    const struct config_node *node = config_section_or_empty(l->root, "dns");
+    struct config_list servers = config_list(node, "servers");
+    for (size_t i = 0; i < servers.count; i++)
+        if (!is_server(servers.at[i]))
+            config_complain(l->errors, node, "servers", "`%.*s` is not IP or IP@port",
+                            STR_FMT(servers.at[i]));
+    l->settings->dns = (struct lookup_settings){
+        .servers = servers.at,
+        .server_count = servers.count,
+        .zone_file = readable(l, node, "zone-file"),
+        .trust_anchor = readable(l, node, "trust-anchor"),
+        .serve_expired_ms = config_duration_ms(node, "serve-expired"),
+        .timeout_ms = config_duration_ms(node, "timeout"),
+    };
+}
+
+/* The default socket depends on the configuration only, so that daemon and command line agree on it, whoever
+ * runs them. */
+static void read_api(struct loading *l) {
+    const struct config_node *node = config_section_or_empty(l->root, "api");
+    struct settings *s = l->settings;
+    struct str socket = config_string(node, "socket");
+    if (socket.len)
+        s->api.socket = str_starts(socket, STR("/"))
+                            ? socket.at
+                            : str_printf(l->arena, "%s/%.*s", s->state, STR_FMT(socket)).at;
+    else if (config_has(l->root, "state"))
+        s->api.socket = str_printf(l->arena, "%s/api.sock", s->state).at;
+    else
+        s->api.socket = "/run/sluice/api.sock";
+}
+
+static void read_stores(struct loading *l) {
+    const struct config_node *spool = config_section_or_empty(l->root, "spool");
+    const struct config_node *trace = config_section_or_empty(l->root, "trace");
+    l->settings->spool.memory = config_size(spool, "memory");
+    l->settings->spool.min_free = config_size(spool, "min-free");
+    l->settings->trace.retain_ms = config_duration_ms(trace, "retain");
+}
+
+/* ---- pools, tenants ---- */
+
+static void read_pools(struct loading *l) {
+    struct config_sections tenants = config_sections(l->root, "tenant");
+    struct str *owned = arena_array(l->arena, struct str, tenants.count * MAIL_CLASS_COUNT);
+    size_t count = 0;
+    for (size_t i = 0; i < tenants.count; i++) {
+        const struct config_node *pools = config_section_or_empty(tenants.at[i], "pools");
+        for (int class = 0; class < MAIL_CLASS_COUNT; class ++) {
+            struct str name = config_string(pools, mail_class_name((enum mail_class) class));
+            if (name.len)
+                owned[count++] = name;
+        }
+    }
+    struct pool_options options = {
+        .node = l->settings->node,
+        .here = l->settings->here,
+        .bindable = l->checks->bindable,
+        .bindable_ctx = l->checks->bindable_ctx,
+        .owned = owned,
+        .owned_count = count,
+    };
+    l->settings->pools = pools_load(l->arena, l->root, &options, l->errors);
+    for (size_t i = 0; i < l->settings->pools->site_count; i++)
+        if (l->settings->pools->sites[i].here)
+            l->settings->here = l->settings->pools->sites[i].name;
+}
+
+/* A pool's schedule against what it takes from `delivery`. */
+static void check_schedules(struct loading *l) {
+    const struct delivery_settings *d = &l->settings->delivery;
+    struct config_sections pools = config_sections(l->root, "pool");
+    for (size_t i = 0; i < pools.count; i++) {
+        const struct config_node *node = pools.at[i];
+        bool first = config_has(node, "first-retry"), max = config_has(node, "max-retry");
+        int64_t first_ms = first ? config_duration_ms(node, "first-retry") : d->first_retry_ms;
+        int64_t max_ms = max ? config_duration_ms(node, "max-retry") : d->max_retry_ms;
+        if (first != max && first_ms > max_ms)
+            config_complain(l->errors, node, first ? "first-retry" : "max-retry",
+                            "`first-retry` is longer than `max-retry` (one of them is that of `delivery`)");
+    }
+}
+
+static int load(struct arena *arena, const struct config_node *root, const struct settings_checks *checks,
+                struct config_errors *errors, struct settings **ret) {
+    struct holder *holder = arena_new_of(arena, struct holder);
+    struct loading l = {
+        .arena = arena, .root = root, .checks = checks, .errors = errors, .settings = &holder->settings};
+    struct settings *s = l.settings;
+    holder->arena = arena;
+    atomic_init(&holder->references, 1);
+    read_root(&l);
+    read_pools(&l);
+    read_tls(&l);
+    settings_listeners(&l);
+    holder->policy =
+        policy_load(arena, root, &(struct policy_checks){.state = s->state, .pools = s->pools}, errors);
+    s->policy = holder->policy;
+    s->delivery = delivery_load(root, errors);
+    s->destinations = destinations_load(arena, root, errors);
+    check_schedules(&l);
+    read_dns(&l);
+    read_api(&l);
+    read_stores(&l);
+    if (config_error_count(errors)) {
+        settings_unref(s);
+        return SLUICE_EINVALID;
+    }
+    *ret = s;
+    return 0;
+}
+
+static int finish(struct arena *arena, const struct config_node *root, const struct settings_checks *checks,
+                  struct config_errors *errors, struct settings **ret) {
+    static const struct settings_checks NONE;
+    if (root)
+        return load(arena, root, checks ? checks : &NONE, errors, ret);
+    arena_free(arena);
+    return SLUICE_EINVALID;
+}
+
+int settings_load(const char *path, const struct settings_checks *checks, struct config_errors *errors,
+                  struct settings **ret) {
+    struct arena *arena = arena_new(0);
+    return finish(arena, config_load(arena, path, settings_options, errors), checks, errors, ret);
+}
+
+int settings_parse(struct str text, const char *name, const struct settings_checks *checks,
+                   struct config_errors *errors, struct settings **ret) {
+    struct arena *arena = arena_new(0);
+    return finish(arena, config_parse(arena, text, name, settings_options, errors), checks, errors, ret);
+}
+
+struct settings *settings_ref(struct settings *s) {
+    atomic_fetch_add_explicit(&((struct holder *)s)->references, 1, memory_order_relaxed);
+    return s;
+}
+
+struct settings *settings_unref(struct settings *s) {
+    struct holder *holder = (struct holder *)s;
+    if (s && atomic_fetch_sub_explicit(&holder->references, 1, memory_order_acq_rel) == 1) {
+        policy_close(holder->policy);
+        arena_free(holder->arena);
+    }
+    return NULL;
+}
