@@ -159,7 +159,7 @@ static void test_smuggling(void **state) {
     char line[4096];
     size_t count = 0;
     while (file && fgets(line, sizeof line, file)) {
-        struct str hex;
+        struct str hex = STR_NULL;
         struct buf bytes = {0};
         assert_true(vectors_field(line, "hex", &hex));
         vectors_hex(&bytes, hex);
@@ -174,7 +174,7 @@ static void test_smuggling(void **state) {
 }
 
 static void check_mox(const char *line) {
-    struct str op, in_hex, out_hex = STR_NULL;
+    struct str op = STR_NULL, in_hex = STR_NULL, out_hex = STR_NULL;
     struct buf in = {0}, expected = {0}, out = {0};
     assert_true(vectors_field(line, "op", &op) && vectors_field(line, "in", &in_hex));
     bool refused = !vectors_field(line, "out", &out_hex);
