@@ -72,7 +72,7 @@ struct api_source {
     struct str state;         /* "healthy", "resting" */
     struct str why;           /* it rests */
     int64_t until, last_used; /* wall ms: end of the rest; 0: none, never */
-    int64_t picked, delivered, failed;
+    int64_t connections, delivered, failed;
 };
 
 /* One number. The name follows Prometheus ("sluice_accepted_total"); those of one name follow each
@@ -107,7 +107,7 @@ struct api_backend {
                    void *to);
     int (*queue_list)(void *arg, const struct api_queue_filter *,
                       void (*row)(void *to, const struct api_queue_entry *), void *to, struct buf *ret_why);
-    /* *ret_count recipients were changed. */
+    /* *ret_count recipients were changed; with 0, *ret_why may say what was left alone. */
     int (*queue_operate)(void *arg, enum api_verb, const struct api_queue_filter *, size_t *ret_count,
                          struct buf *ret_why);
     int (*pools)(void *arg, void (*row)(void *to, const struct api_pool *), void *to, struct buf *ret_why);

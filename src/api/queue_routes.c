@@ -98,6 +98,7 @@ static void operate(struct request *request, enum api_verb verb) {
     }
     object_open(&request->out);
     object_number(&request->out, "changed", (int64_t)changed);
+    object_text(&request->out, "note", buf_view(&why));
     object_close(&request->out);
 }
 

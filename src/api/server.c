@@ -20,7 +20,8 @@ enum {
     HEADERS_MAX = 16384,
     BODY_REMOTE_MAX = 4096,
     PARAMETERS_MAX = 2048, /* recipients of one submission, too */
-    STOP_MS = 5000,
+    STOP_S = 5,
+    LINGER_MS = 20,
 };
 
 /* Of one kind of listener. */
@@ -46,6 +47,7 @@ struct api {
     bool started;
     bool open;  /* TCP beyond loopback */
     sem_t done; /* a post to the API's worker has run */
+    sem_t idle; /* the last request in work ended while stopping */
 };
 
 const struct api_backend *api_backend_of(const struct api *api) { return api->backend; }
@@ -170,6 +172,14 @@ static bool host_allowed(struct request *request) {
            str_eq_nocase(str_of(host), STR("localhost")) || host[0] == '[';
 }
 
+static void finish(struct request *request) {
+    struct api *api = request->api;
+    reply(request);
+    request_free(request);
+    if (atomic_fetch_sub(&api->in_work, 1) == 1 && atomic_load(&api->stopping))
+        sem_post(&api->idle);
+}
+
 static void serve(void *arg) {
     struct request *request = arg;
     struct api *api = request->api;
@@ -190,9 +200,7 @@ static void serve(void *arg) {
         routes_run(request, method_name(evhttp_request_get_command(request->http)),
                    str_copy(request->arena, str_from(decoded, len)));
     free(decoded);
-    reply(request);
-    request_free(request);
-    atomic_fetch_sub(&api->in_work, 1);
+    finish(request);
 }
 
 static void accept_request(struct evhttp_request *http, void *arg) {
@@ -202,9 +210,7 @@ static void accept_request(struct evhttp_request *http, void *arg) {
     if (fiber_start(serve, request) == 0)
         return;
     request_fail(request, 503, "too much at once");
-    reply(request);
-    request_free(request);
-    atomic_fetch_sub(&door->api->in_work, 1);
+    finish(request);
 }
 
 /* Begin and end, on the API's worker */
@@ -250,29 +256,43 @@ static void close_doors(void *arg) {
     sem_post(&api->done);
 }
 
-void api_start(struct api *api) {
-    api->started = true;
-    worker_post(rt_api(api->rt), begin, api);
+/* The last replies are still on their way. */
+static void close_doors_soon(void *arg) {
+    struct api *api = arg;
+    worker_after(rt_api(api->rt), LINGER_MS, close_doors, api);
+}
+
+static void run_on_worker(struct api *api, void (*fn)(void *)) {
+    worker_post(rt_api(api->rt), fn, api);
     while (sem_wait(&api->done) != 0 && errno == EINTR)
         continue;
+}
+
+void api_start(struct api *api) {
+    api->started = true;
+    run_on_worker(api, begin);
+}
+
+/* False: requests are still in work at the deadline. */
+static bool wait_idle(struct api *api) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += STOP_S;
+    while (atomic_load(&api->in_work))
+        if (sem_timedwait(&api->idle, &until) != 0 && errno != EINTR)
+            return false;
+    return true;
 }
 
 void api_stop(struct api *api) {
     if (!api->started)
         return;
+    api->started = false;
     atomic_store(&api->stopping, true);
     if (api->socket.path)
         unix_socket_remove(&api->socket);
-    int64_t deadline = clock_mono_ms() + STOP_MS;
-    while (atomic_load(&api->in_work) && clock_mono_ms() < deadline)
-        usleep(2000);
-    api->started = false;
-    if (atomic_load(&api->in_work)) /* their fibers still hold requests: what they use must stay */
-        return;
-    usleep(20000); /* the last replies are on their way */
-    worker_post(rt_api(api->rt), close_doors, api);
-    while (sem_wait(&api->done) != 0 && errno == EINTR)
-        continue;
+    if (wait_idle(api)) /* else their fibers hold requests, and what they use must stay */
+        run_on_worker(api, close_doors_soon);
 }
 
 /* Opening */
@@ -313,6 +333,7 @@ int api_open(struct rt *rt, const struct api_settings *settings, const struct ap
     api->local = (struct door){.api = api, .local = true};
     api->remote = (struct door){.api = api};
     sem_init(&api->done, 0, 0);
+    sem_init(&api->idle, 0, 0);
     int bad = settings->socket ? unix_socket_open(settings->socket, api->arena, &why, &api->socket) : 0;
     if (!bad)
         bad = open_tcp(api, settings, &why);
@@ -336,6 +357,7 @@ struct api *api_free(struct api *api) {
         if (api->fds[i] >= 0)
             close(api->fds[i]);
     sem_destroy(&api->done);
+    sem_destroy(&api->idle);
     arena_free(api->arena);
     free(api);
     return NULL;

@@ -55,9 +55,9 @@ int unix_socket_open(const char *path, struct arena *arena, struct str *ret_why,
     if (strlen(path) >= sizeof address.sun_path)
         return fail(arena, ret_why, path, SLUICE_ETOOBIG,
                     "the path is too long for a socket (107 characters)");
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     char folder[sizeof address.sun_path];
-    strcpy(folder, path);
+    memcpy(folder, path, strlen(path) + 1);
     if (mkdir(dirname(folder), 0750) != 0 && errno != EEXIST)
         return fail(arena, ret_why, path, error_from_errno(errno), strerror(errno));
     int bad = clear_way(path, &address, arena, ret_why);

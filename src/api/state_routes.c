@@ -64,7 +64,7 @@ static void add_source(void *arg, const struct api_source *s) {
     object_text(arg, "why", s->why);
     object_time(arg, "until", s->until);
     object_time(arg, "last_used", s->last_used);
-    object_number(arg, "picked", s->picked);
+    object_number(arg, "connections", s->connections);
     object_number(arg, "delivered", s->delivered);
     object_number(arg, "failed", s->failed);
     object_close(arg);

@@ -21,6 +21,11 @@ static void add_row(void *arg, const struct trace_event *event) {
     buf_char(out, '\n');
 }
 
+static void warn(struct trace_page *page) {
+    static const char text[] = "the newest events can't be written at present and are missing";
+    memcpy(page->warning, text, sizeof text);
+}
+
 /* What was emitted before the request is seen by it; where the store can't be written the old rows are given.
  */
 static void list(void *arg) {
@@ -28,7 +33,7 @@ static void list(void *arg) {
     int unwritten = trace_flush(search->trace);
     search->result = trace_query(search->trace, &search->filter, add_row, search->out, &search->page);
     if (unwritten && !search->page.warning[0])
-        strcpy(search->page.warning, "the newest events can't be written at present and are missing");
+        warn(&search->page);
 }
 
 static void one(void *arg) {
@@ -36,7 +41,7 @@ static void one(void *arg) {
     int unwritten = trace_flush(search->trace);
     search->result = trace_show(search->trace, search->id, add_row, search->out);
     if (unwritten)
-        strcpy(search->page.warning, "the newest events can't be written at present and are missing");
+        warn(&search->page);
 }
 
 static bool has_trace(struct request *request) {

@@ -81,6 +81,7 @@ static struct str custom_data(struct arena *arena, const struct trace_event *e) 
     trace_custom_pair(&out, "Status", str_of(trace_status_name(e->status)));
     trace_custom_pair(&out, "Attempts", number(arena, e->attempts));
     trace_custom_pair(&out, "LatencyMs", number(arena, e->latency_ms));
+    trace_custom_pair(&out, "DateTime", time_of(arena, e->time));
     if (waits_or_failed(e))
         trace_custom_pair(&out, "RecipientStatus", failure(arena, e));
     return str_copy(arena, buf_view(&out));
@@ -126,8 +127,7 @@ static struct str source(const struct trace_event *e) {
     X(tenant_id, e->tenant)                                                                                  \
     X(original_client_ip, ip_of(a, e->original_client_ip))                                                   \
     X(original_server_ip, STR_NULL)                                                                          \
-    X(custom_data, custom_data(a, e))                                                                        \
-    X(date_time, time_of(a, e->time))
+    X(custom_data, custom_data(a, e))
 
 void trace_csv_header(struct buf *out) {
     size_t start = out->len;

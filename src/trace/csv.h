@@ -1,7 +1,8 @@
 /* csv.h - events as the extended message trace report writes them (RFC 4180, lines end with LF).
  *
- * Columns: client_ip ... custom_data as in Microsoft 365, then date_time. A recipient that waits or
- * failed has its recipient_status as [{LED=last error};{MSG=...};{FQDN=...};{IP=...};{LRT=last try}].
+ * Columns: client_ip ... custom_data as in Microsoft 365; the time of the event is in custom_data (DateTime),
+ * that of arrival in message_info. A recipient that waits or failed has its recipient_status as [{LED=last
+ * error};{MSG=...};{FQDN=...};{IP=...};{LRT=last try}].
  */
 #pragma once
 #include "trace/event.h"

@@ -4,7 +4,7 @@
 #include "config/config.h"
 
 const struct trace_filter_name trace_filter_names[] = {
-    {"id", "ID", "one message, by its trace id"},
+    {"trace-id", "ID", "one message"},
     {"sender", "ADDRESS", "reverse-path; @domain for all of a domain, <> for reports"},
     {"recipient", "ADDRESS", "recipient; @domain for all of a domain"},
     {"message-id", "ID", "Message-ID, with or without <>"},
@@ -12,8 +12,7 @@ const struct trace_filter_name trace_filter_names[] = {
     {"to-ip", "IP", "the receiver's address"},
     {"outbound-ip", "IP", "the address it left from"},
     {"subject", "TEXT", "subject contains"},
-    {"subject-starts", "TEXT", "subject starts with"},
-    {"subject-ends", "TEXT", "subject ends with"},
+    {"subject-match", "HOW", "contains, starts or ends"},
     {"status", "STATUS", "Pending, Delivered, Failed, Expanded, FilteredAsSpam or Cancelled"},
     {"class", "CLASS", "normal, high-risk, relay or high-risk-relay"},
     {"rule", "RULE", "the rule that chose the class"},
@@ -36,12 +35,13 @@ static int set_ip(struct ip *ip, struct str value, struct buf *why) {
     return ip_parse(value, ip) ? 0 : refuse(why, "an IP address is wanted");
 }
 
-static int set_subject(struct trace_filter *f, struct str value, enum trace_match match, struct buf *why) {
-    if (f->subject.len)
-        return refuse(why, "only one of subject, subject-starts and subject-ends can be given");
-    f->subject = value;
-    f->subject_match = match;
-    return 0;
+static int set_match(struct trace_filter *f, struct str value, struct buf *why) {
+    static const char *const names[] = {
+        [TRACE_MATCH_CONTAINS] = "contains", [TRACE_MATCH_STARTS] = "starts", [TRACE_MATCH_ENDS] = "ends"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (str_eq_nocase(value, str_of(names[i])))
+            return f->subject_match = (enum trace_match)i, 0;
+    return refuse(why, "contains, starts or ends is wanted");
 }
 
 static int set_class(struct trace_filter *f, struct str value, struct buf *why) {
@@ -104,16 +104,15 @@ int trace_filter_set(struct trace_filter *f, struct str name, struct str value, 
 #define IF(text) if (str_eq(name, STR(text)))
 #define PLAIN(text, member)                                                                                  \
     IF(text) return value.len ? (f->member = value, 0) : refuse(why, "a value is wanted")
-    IF("id") return set_id(f, value, why);
+    IF("trace-id") return set_id(f, value, why);
     PLAIN("sender", sender);
     PLAIN("recipient", recipient);
     PLAIN("message-id", message_id);
     IF("from-ip") return set_ip(&f->from_ip, value, why);
     IF("to-ip") return set_ip(&f->to_ip, value, why);
     IF("outbound-ip") return set_ip(&f->outbound_ip, value, why);
-    IF("subject") return set_subject(f, value, TRACE_MATCH_CONTAINS, why);
-    IF("subject-starts") return set_subject(f, value, TRACE_MATCH_STARTS, why);
-    IF("subject-ends") return set_subject(f, value, TRACE_MATCH_ENDS, why);
+    PLAIN("subject", subject);
+    IF("subject-match") return set_match(f, value, why);
     IF("status") return set_status(f, value, why);
     IF("class") return set_class(f, value, why);
     PLAIN("rule", rule);

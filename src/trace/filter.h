@@ -1,8 +1,7 @@
-/* filter.h - a trace filter from names and words, for the API's parameters and the command line's options
- * alike.
+/* filter.h - a trace filter from names and words, for the API's parameters and the command line's options.
  *
- * Names: id, sender, recipient, message-id, from-ip, to-ip, outbound-ip, subject, subject-starts,
- * subject-ends, status, class, rule, pool, tenant, event, since, until, limit, after.
+ * Names: trace-id, sender, recipient, message-id, from-ip, to-ip, outbound-ip, subject, subject-match,
+ * status, class, rule, pool, tenant, event, since, until, limit, after.
  */
 #pragma once
 #include "trace/trace.h"

@@ -70,17 +70,18 @@ static void test_rows(void **state) {
     assert_string_equal(buf_c(&out),
                         ",,,,,,SMTP,SEND,,,01M81J18G0ABCDEFGHJKMNPQRS,b@example.net,250 2.0.0 Ok,99,,,,"
                         "\"Say \"\"hi\"\", now\nplease\",a@contoso.com,,2026-11-22T12:00:00.000Z,,,,,"
-                        "S:OutboundIpPoolName=normal;S:MailClass=normal;S:Status=Delivered;S:Attempts=1,"
-                        "2026-11-22T12:00:00.500Z\n");
+                        "S:OutboundIpPoolName=normal;S:MailClass=normal;S:Status=Delivered;S:Attempts=1;"
+                        "S:DateTime=2026-11-22T12:00:00.500Z\n");
     buf_clear(&out);
     trace_csv_row(&out, &failed);
 #define STATUS                                                                                               \
     "[{LED=550 5.7.1 no (thanks); a=b};{MSG=ended after 2 attempts};{FQDN=mx.example.net};{IP=192.0.2.9};"   \
     "{LRT=2026-11-22T12:00:00.500Z}]"
-    assert_string_equal(buf_c(&out), ",,192.0.2.9,mx.example.net,,,SMTP,FAIL,,,01M81J18G0ABCDEFGHJKMNPQRS,"
-                                     "b@example.net," STATUS ",,,,,,<>,,2026-11-22T12:00:00.000Z,,,,,"
-                                     "S:Status=Failed;S:Attempts=2;'S:RecipientStatus=" STATUS "',"
-                                     "2026-11-22T12:00:00.500Z\n");
+    assert_string_equal(
+        buf_c(&out),
+        ",,192.0.2.9,mx.example.net,,,SMTP,FAIL,,,01M81J18G0ABCDEFGHJKMNPQRS,"
+        "b@example.net," STATUS ",,,,,,<>,,2026-11-22T12:00:00.000Z,,,,,"
+        "S:Status=Failed;S:Attempts=2;S:DateTime=2026-11-22T12:00:00.500Z;'S:RecipientStatus=" STATUS "'\n");
 }
 
 int main(void) {

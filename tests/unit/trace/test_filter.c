@@ -34,12 +34,14 @@ static void test_values(void **state) {
         const char *name, *value;
         int result;
     } cases[] = {
-        {"id", "01M81J18G0ABCDEFGHJKMNPQRS", 0},
-        {"id", "short", SLUICE_ESYNTAX},
+        {"trace-id", "01M81J18G0ABCDEFGHJKMNPQRS", 0},
+        {"trace-id", "short", SLUICE_ESYNTAX},
         {"sender", "a@b", 0},
         {"sender", "", SLUICE_ESYNTAX},
         {"from-ip", "10.0.0.1", 0},
         {"from-ip", "10.0.0", SLUICE_ESYNTAX},
+        {"subject-match", "ends", 0},
+        {"subject-match", "somewhere", SLUICE_ESYNTAX},
         {"status", "delivered", 0},
         {"status", "Sent", SLUICE_ESYNTAX},
         {"class", "high-risk-relay", 0},
