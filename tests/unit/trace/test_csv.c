@@ -10,8 +10,7 @@ static void test_header(void **state) {
         "client_ip,client_hostname,server_ip,server_hostname,source_context,connector_id,source,event_id,"
         "internal_message_id,message_id,network_message_id,recipient_address,recipient_status,total_bytes,"
         "recipient_count,related_recipient_address,reference,message_subject,sender_address,return_path,"
-        "message_info,directionality,tenant_id,original_client_ip,original_server_ip,custom_data,date_"
-        "time\n");
+        "message_info,directionality,tenant_id,original_client_ip,original_server_ip,custom_data\n");
 }
 
 static void test_custom_pairs(void **state) {
