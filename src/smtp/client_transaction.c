@@ -254,10 +254,10 @@ static void envelope(struct conversation *t) {
     }
 }
 
-/* The server went away while we were sending: it may have said why. */
+/* The server went away while we were sending: it may have said why, and then that is here already. */
 static void body_lost(struct conversation *t, int error, bool uncertain) {
     struct smtp_reply reply;
-    enum { PARTING_MS = 2000 };
+    enum { PARTING_MS = 100 };
     close_client(t);
     if (error != SLUICE_ECANCELLED &&
         client_read(t->client, clock_mono_ms() + PARTING_MS, t->arena, &reply) == 0 && reply.code >= 400) {
