@@ -13,9 +13,10 @@ static size_t local_length(struct str s) {
     size_t i = 0;
     if (s.len && s.at[0] == '"') {
         for (i = 1; i < s.len && s.at[i] != '"'; i++) {
-            if (s.at[i] == '\\')
-                i++;
-            if (i >= s.len || (s.at[i] >= 0 && s.at[i] < 32) || s.at[i] == 127)
+            bool escaped = s.at[i] == '\\';
+            i += escaped;
+            if (i >= s.len || (unsigned char)s.at[i] < 32 || s.at[i] == 127 ||
+                (escaped && (unsigned char)s.at[i] > 127))
                 return 0;
         }
         return i < s.len ? i + 1 : 0;

@@ -251,12 +251,12 @@ static int read_part(struct convert *c, struct arena *arena, const struct header
     int error = plan_part(c);
     bool claims_8bit = c->part.encoding == MIME_8BIT || c->part.encoding == MIME_BINARY;
     if (!error && c->part.kind == PART_MULTIPART) {
-        c->part.relabel = claims_8bit;
+        c->part.relabel = claims_8bit && c->needed;
         error = push_level(c, &ct);
     } else if (c->part.kind == PART_MESSAGE) {
         /* An encoded message/rfc822 is against RFC 2046 5.2.1: a leaf to us. */
         if (claims_8bit || c->part.encoding == MIME_7BIT)
-            c->part.relabel = claims_8bit;
+            c->part.relabel = claims_8bit && c->needed;
         else
             c->part.kind = PART_LEAF;
     }

@@ -25,7 +25,8 @@ struct header {
     size_t count;
     struct str whole; /* all fields; without the empty line */
     size_t body_at;   /* offset in the message of the first byte of the body */
-    bool separated;   /* an empty line stood between header and body */
+    bool separated;   /* an empty line stood between header and body; if not, put one there before fields are
+                     added:   receivers differ in how they read on */
 };
 
 /* Reads the header of `message` (the whole of it, or at least its header). SLUICE_ETOOBIG when the header is
