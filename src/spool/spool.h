@@ -132,7 +132,8 @@ struct spool_body *spool_body_new(struct spool *);
  * FULL: no room (452 4.3.1). IO: the disk failed (451 4.3.0). TOOBIG: over spool_largest_body. After these
  * three the body is only good for spool_body_abort. */
 [[nodiscard]] int spool_body_add(struct spool_body *, const void *bytes, size_t len);
-/* Calls back once, from the committer's thread or at once, when there is room again or the body failed. */
+/* Calls back once when there is room again or the body failed: at once, or from the committer's thread, and
+ * then it must not call the spool. Not after spool_body_abort has returned. */
 void spool_body_wait(struct spool_body *, void (*ready)(void *arg), void *arg);
 uint64_t spool_body_size(const struct spool_body *);
 /* Gives the body up, at any time before spool_commit. NULL is fine; returns NULL. */
@@ -141,8 +142,9 @@ struct spool_body *spool_body_abort(struct spool_body *);
 /* Hands message and body (which is the spool's from here on, also on an error) to the next commit and returns
  * at once. `done` is called exactly once, on the committer's thread (or in this call when it is refused right
  * away), and must not wait: 0 and the message's number when it is durable; FULL: 452 4.3.1; IO: 451 4.3.0;
- * TOOBIG: the envelope can't be stored. After an error nothing of it is delivered, except that a crash right
- * after IO may bring it back (at least once). */
+ * TOOBIG: the envelope is over a quarter of a segment; INVALID: no group, no recipient, an empty address.
+ * After an error nothing of it is delivered, except that a crash right after IO may bring it back (at least
+ * once). */
 void spool_commit(struct spool *, const struct spool_message *, struct spool_body *,
                   void (*done)(void *arg, int error, uint64_t message), void *arg);
 
@@ -213,6 +215,9 @@ struct spool_stats {
     int64_t last_error_time; /* wall ms */
 };
 void spool_stats(struct spool *, struct spool_stats *ret);
+/* New mail was refused for want of room, and none has come free since: for an early 452 4.3.1 to MAIL. Cheap.
+ */
+bool spool_full(const struct spool *);
 
 struct spool_damage {
     struct str segment;      /* file name */
