@@ -14,9 +14,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
         config_parse(arena, text, "/nonexistent/fuzz.conf", settings_options, errors);
     if (!root && config_error_count(errors) == 0)
         abort();
-    for (size_t i = 0; i < config_error_count(errors); i++)
-        if (str_find(str_of(config_error_at(errors, i)), STR("syntax of libConfuse")) >= 0)
-            abort();
+    /* Our own messages quote the file between backticks; this one quotes nothing. */
+    struct str first = str_of(config_error_at(errors, 0));
+    if (str_ends(first, STR(": not in the syntax of libConfuse")) && str_index(first, '`') < 0)
+        abort();
     if (root) {
         struct pool_options options = {.node = STR("node.example.net"), .here = config_string(root, "here")};
         const struct pools *pools = pools_load(arena, root, &options, errors);
