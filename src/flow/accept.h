@@ -1,0 +1,61 @@
+/* accept.h - steps 4 to 7 for every way in: judge, classify, choose the pool, write the header, make durable,
+ * queue.
+ *
+ * SMTP sessions, the API and our own reports all end here. A message is
+ * accepted only when this returned OUTCOME_DONE: then it is on disk (invariant 2).
+ */
+#pragma once
+#include "flow/flow.h"
+#include "mail/header.h"
+#include "policy/attribute.h"
+#include "policy/classify.h"
+
+/* The group attribute that marks a report of our own; its value is the trace id that it is about. */
+#define ACCEPT_REPORT_OF STR("report-of")
+
+struct acceptance {
+    struct trace_id id;
+    int64_t arrival; /* wall ms */
+    struct arena *arena;
+    const struct settings *settings;
+    struct attribution by; /* tenant NULL: our own report for mail of no tenant */
+    struct str reverse_path;
+    struct spool_recipient *recipients; /* `via` is set here */
+    size_t recipient_count;
+    struct header header; /* of the body */
+    bool gtube;           /* the GTUBE string was seen in it */
+    bool own_report;      /* a report that we made: not judged */
+    struct str prefix;    /* header fields to stand before the body */
+    struct str helo;
+    struct ip client;
+    struct str envid;
+    enum spool_ret ret;
+    uint8_t flags;           /* SPOOL_8BITMIME ... */
+    struct str references;   /* of a report: the trace id that it is about; else empty */
+    struct spool_body *body; /* taken over, whatever comes out */
+};
+
+/* From a fiber. DONE: durable and queued. LATER, NEVER: the reply, nothing is kept. */
+struct outcome accept_message(struct flow *, struct acceptance *);
+
+/* Steps 4 and 5 alone, for accept_message and explain: 0, or EIO and the refusal. *ret_pool is NULL when no
+ * pool carries the class: the mail will wait. */
+[[nodiscard]] int accept_classify(struct flow *, const struct acceptance *, struct classify_facts *ret_facts,
+                                  struct decision *ret_decision, const struct pool **ret_pool,
+                                  struct outcome *ret_refusal);
+
+/* Mail for a domain whose tenant has a connector with `deliver` goes there, whatever MX says: sets `via`. */
+void accept_set_via(struct acceptance *);
+
+/* Adds bytes to a body, waiting in the fiber while too much is on its way to the disk. As spool_body_add,
+ * never BUSY. */
+[[nodiscard]] int accept_body_add(struct spool_body *, struct str bytes);
+
+/* The reply that fits an error of the spool: 452 4.3.1, 552 5.3.4 or 451 4.3.0. */
+struct outcome accept_spool_refusal(int error);
+
+/* The address of the first mailbox in From, wire form, in `arena`; empty when there is none. */
+struct str accept_from_address(struct arena *, const struct header *);
+
+/* The fields that every event of a message shares. */
+void accept_trace_facts(const struct acceptance *, struct trace_event *);

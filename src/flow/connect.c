@@ -1,0 +1,206 @@
+#include "flow/connect.h"
+
+#include "base/clock.h"
+#include "pool/guard.h"
+#include "rt/net.h"
+
+enum {
+    CONNECT_MS = 30 * 1000,
+    NO_SOURCE_WAIT_MS = 60 * 1000,
+    UNBINDABLE_REST_MS = 5 * 60 * 1000,
+    BIND_TRIES = 8,
+};
+
+/* One attempt at a route. */
+struct connecting {
+    struct flow *flow;
+    struct connection *to;
+    const struct route *route;
+    const struct pool *pool;
+    enum mail_class class;
+    struct ip sticky;
+    struct settle_where *where;
+    struct outcome *why;
+    int64_t until; /* earliest time at which a source wakes; 0: none was missed */
+    bool tried;    /* some host was dialled */
+};
+
+void connection_close(struct connection *c, bool quit) {
+    if (c->client && quit)
+        smtp_client_quit(c->client);
+    c->client = NULL;
+    c->stream = stream_free(c->stream);
+    c->settings = settings_unref(c->settings);
+}
+
+struct settle_where connection_where(const struct connection *c) {
+    return (struct settle_where){
+        .source = c->source,
+        .ehlo = c->ehlo,
+        .server = c->target.ip,
+        .server_name = c->target.host,
+        .tls = c->client ? smtp_client_capabilities(c->client)->tls_version : NULL,
+    };
+}
+
+static void set_why(struct connecting *c, const struct route_target *t, const char *enhanced, int error) {
+    char ip[IP_TEXT_SIZE];
+    *c->why = (struct outcome){
+        .scope = OUTCOME_HOST,
+        .fate = OUTCOME_LATER,
+        .code = 451,
+        .enhanced = str_of(enhanced),
+        .text = str_printf(c->to->arena, "connect to %.*s[%s]:%u: %s", STR_FMT(t->host), ip_text(&t->ip, ip),
+                           t->port, error_text(error)),
+    };
+}
+
+/* The address that the next connection to this host leaves from, already past the guard; NULL: none. */
+static const struct source *next_source(struct connecting *c, const struct route_target *t) {
+    char reason[GUARD_REASON_SIZE];
+    unsigned family = ip_is_v4(&t->ip) ? FAMILY_V4 : FAMILY_V6;
+    struct pick pick = flow_pick(c->flow, c->to->settings, c->pool, family, c->route->receiver, &c->sticky);
+    if (!pick.source) {
+        int64_t until = pick.reason == PICK_RESTING ? pick.earliest : clock_wall_ms() + NO_SOURCE_WAIT_MS;
+        if (!c->until || until < c->until)
+            c->until = until;
+        if (!c->tried)
+            c->why->text = str_printf(c->to->arena, "pool %.*s: %s", STR_FMT(c->pool->name),
+                                      pick_reason_text(pick.reason));
+        return NULL;
+    }
+    if (guard_check(c->to->settings->pools, c->class, c->pool->name, &pick.source->ip, reason) == 0)
+        return pick.source;
+    c->why->text = str_copy(c->to->arena, str_of(reason));
+    c->until = clock_wall_ms() + NO_SOURCE_WAIT_MS;
+    log_event(c->flow->log, LOG_ERROR, "ALARM: the guard stopped a connection", "why", reason, NULL);
+    FLOW_COUNT(c->flow, guard_alarms, 1);
+    return NULL;
+}
+
+static struct str ehlo_name(const struct connecting *c, const struct source *source) {
+    const struct destination_settings *d = c->route->destination;
+    if (d && d->ehlo == EHLO_NAME)
+        return d->ehlo_name;
+    if (d && d->ehlo == EHLO_SITE)
+        return c->to->settings->pools->sites[c->pool->site].ehlo;
+    return str_of(source_ehlo(source, d && d->ehlo == EHLO_PTR));
+}
+
+/* Dials one host from a source that can be bound: 0, or an error of net_dial; BIND: no source is left. */
+static int dial(struct connecting *c, const struct route_target *t) {
+    for (int i = 0; i < BIND_TRIES; i++) {
+        const struct source *source = next_source(c, t);
+        if (!source)
+            return SLUICE_EBIND;
+        c->to->source = source->ip;
+        c->to->ehlo = str_copy(c->to->arena, ehlo_name(c, source));
+        c->to->target = *t;
+        int error = net_dial(&source->ip, &t->ip, t->port, clock_mono_ms() + CONNECT_MS, &c->to->stream);
+        if (error != SLUICE_EBIND)
+            return error;
+        char ip[IP_TEXT_SIZE];
+        log_event(c->flow->log, LOG_ERROR, "ALARM: a source can't be bound", "source",
+                  ip_text(&source->ip, ip), "pool", str_c(c->to->arena, c->pool->name), NULL);
+        flow_source_rest(c->flow, c->pool->name, &source->ip, clock_wall_ms() + UNBINDABLE_REST_MS,
+                         STR("the address can't be bound on this host"));
+        if (ip_eq(&c->sticky, &source->ip))
+            c->sticky = (struct ip){0};
+        c->why->text =
+            str_printf(c->to->arena, "pool %.*s: %s can't be bound on this host", STR_FMT(c->pool->name), ip);
+        c->until = clock_wall_ms() + UNBINDABLE_REST_MS;
+    }
+    return SLUICE_EBIND;
+}
+
+static int greet(struct connecting *c, bool tls) {
+    struct smtp_client_settings settings = smtp_client_defaults();
+    settings.ehlo = c->to->ehlo;
+    settings.server_name = c->to->target.host;
+    settings.tls = tls ? SMTP_CLIENT_TLS_OPPORTUNISTIC : SMTP_CLIENT_TLS_NONE;
+    settings.tls_context = c->flow->client_tls;
+    return smtp_client_start(c->to->stream, &settings, c->to->arena, &c->to->client, c->why);
+}
+
+/* One host, from connect to EHLO; a failed handshake is retried once in clear on a new connection from the
+ * same address. 0 or an error; *why is then set. */
+static int try_host(struct connecting *c, const struct route_target *t) {
+    int error = dial(c, t);
+    if (error == SLUICE_EBIND)
+        return error;
+    c->tried = true;
+    if (error) {
+        set_why(c, t, "4.4.1", error);
+    } else {
+        error = greet(c, true);
+        if (error == SLUICE_ETLS) {
+            c->to->stream = stream_free(c->to->stream);
+            error = net_dial(&c->to->source, &t->ip, t->port, clock_mono_ms() + CONNECT_MS, &c->to->stream);
+            if (error)
+                set_why(c, t, "4.4.1", error);
+            else
+                error = greet(c, false);
+        }
+    }
+    *c->where = connection_where(c->to);
+    if (error)
+        c->to->stream = stream_free(c->to->stream);
+    return error;
+}
+
+/* The sticky address can only reach hosts of its own family: they come first. */
+static void sticky_family_first(struct route_target *targets, size_t count, const struct ip *sticky,
+                                struct arena *arena) {
+    if (ip_is_none(sticky))
+        return;
+    struct route_target *sorted = arena_array(arena, struct route_target, count);
+    size_t n = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < count; i++)
+            if ((ip_is_v4(&targets[i].ip) == ip_is_v4(sticky)) == (pass == 0))
+                sorted[n++] = targets[i];
+    memcpy(targets, sorted, count * sizeof *targets);
+}
+
+static enum connect_result try_all(struct connecting *c, const struct ip *sticky) {
+    struct route_target *targets;
+    size_t count = route_targets(c->route, flow_random(c->flow), c->to->arena, &targets);
+    sticky_family_first(targets, count, sticky, c->to->arena);
+    for (size_t i = 0; i < count; i++) {
+        int error = try_host(c, &targets[i]);
+        if (!error)
+            return CONNECT_OK;
+        if (error == SLUICE_ECANCELLED)
+            break;
+    }
+    c->why->scope = OUTCOME_RECEIVER;
+    c->why->fate = OUTCOME_LATER; /* a host's refusal is no verdict on the mail: it expires if it stays */
+    return c->tried ? CONNECT_FAILED : CONNECT_NO_SOURCE;
+}
+
+enum connect_result connect_route(struct flow *flow, struct connection *to, const struct route *route,
+                                  struct str pool, enum mail_class class, const struct ip *sticky,
+                                  struct settle_where *ret_where, struct outcome *ret_why,
+                                  int64_t *ret_until) {
+    *ret_where = (struct settle_where){0};
+    *ret_why = (struct outcome){.scope = OUTCOME_RECEIVER,
+                                .fate = OUTCOME_LATER,
+                                .code = 451,
+                                .enhanced = STR("4.3.5"),
+                                .text = STR("no pool carries this mail")};
+    to->settings = flow_settings(flow);
+    to->pool = pool;
+    struct connecting c = {.flow = flow,
+                           .to = to,
+                           .route = route,
+                           .pool = pool_find(to->settings->pools, pool),
+                           .class = class,
+                           .sticky = *sticky,
+                           .where = ret_where,
+                           .why = ret_why};
+    enum connect_result result = c.pool ? try_all(&c, sticky) : CONNECT_NO_SOURCE;
+    *ret_until = c.until ? c.until : clock_wall_ms() + NO_SOURCE_WAIT_MS;
+    if (result != CONNECT_OK)
+        to->settings = settings_unref(to->settings);
+    return result;
+}

@@ -1,0 +1,101 @@
+#include "flow/flow.h"
+
+#include "base/clock.h"
+#include "rt/fiber.h"
+#include "trace/trace.h"
+#include <stdlib.h>
+
+enum { TRACE_WAIT_MS = 20, TRACE_WAITS = 250, SOURCE_REASON_MAX = 200 };
+
+struct flow_worker *flow_here(struct flow *flow) {
+    (void)flow;
+    return worker_data(worker_self());
+}
+
+struct settings *flow_settings(struct flow *flow) {
+    return settings_ref(flow_here(flow)->settings);
+}
+
+/* xorshift64*: it spreads load, nothing more. */
+uint64_t flow_random(struct flow *flow) {
+    uint64_t *x = &flow_here(flow)->random;
+    *x ^= *x >> 12;
+    *x ^= *x << 25;
+    *x ^= *x >> 27;
+    return *x * 0x2545f4914f6cdd1dULL;
+}
+
+void flow_trace(struct flow *flow, struct trace_event *event) {
+    for (int i = 0; i < TRACE_WAITS; i++) {
+        int error = trace_emit(flow->trace, event);
+        if (error == SLUICE_EFULL && fiber_self() && fiber_sleep(TRACE_WAIT_MS) == 0)
+            continue;
+        if (error == 0)
+            return;
+        break;
+    }
+    FLOW_COUNT(flow, trace_lost, 1);
+    log_event(flow->log, LOG_ERROR, "trace event lost", "trace_id", event->trace_id.text, "event",
+              trace_kind_name(event->event), NULL);
+}
+
+struct pick_call {
+    struct flow *flow;
+    const struct settings *settings;
+    const struct pool *pool;
+    unsigned families;
+    struct str receiver;
+    const struct ip *sticky;
+    struct pick pick;
+};
+
+static void pick_on_owner(void *arg) {
+    struct pick_call *call = arg;
+    call->pick = pool_pick(call->settings->pools, call->pool, call->families, call->receiver, call->sticky,
+                           clock_wall_ms(), flow_here(call->flow)->health);
+}
+
+struct pick flow_pick(struct flow *flow, const struct settings *settings, const struct pool *pool,
+                      unsigned families, struct str receiver, const struct ip *sticky) {
+    struct pick_call call = {flow, settings, pool, families, receiver, sticky, {0}};
+    worker_call(rt_owner(flow->rt, STR("pool"), pool->name), pick_on_owner, &call);
+    return call.pick;
+}
+
+struct source_note {
+    struct flow *flow;
+    struct ip ip;
+    int64_t until; /* 0: count only */
+    bool delivered;
+    size_t reason_len;
+    char reason[SOURCE_REASON_MAX];
+};
+
+static void note_on_owner(void *arg) {
+    struct source_note *note = arg;
+    struct pool_state *health = flow_here(note->flow)->health;
+    if (note->until)
+        source_rest(health, &note->ip, note->until, str_from(note->reason, note->reason_len));
+    else
+        source_count(health, &note->ip, clock_wall_ms(), note->delivered);
+    free(note);
+}
+
+static void post_note(struct flow *flow, struct str pool, struct source_note note) {
+    struct source_note *copy = xmalloc(sizeof *copy);
+    *copy = note;
+    copy->flow = flow;
+    worker_post(rt_owner(flow->rt, STR("pool"), pool), note_on_owner, copy);
+}
+
+void flow_source_rest(struct flow *flow, struct str pool, const struct ip *ip, int64_t until,
+                      struct str reason) {
+    struct source_note note = {.ip = *ip, .until = until};
+    note.reason_len = reason.len < sizeof note.reason ? reason.len : sizeof note.reason;
+    memcpy(note.reason, reason.at, note.reason_len);
+    post_note(flow, pool, note);
+}
+
+void flow_source_count(struct flow *flow, struct str pool, const struct ip *ip, bool delivered) {
+    post_note(flow, pool, (struct source_note){.ip = *ip, .delivered = delivered});
+}

@@ -1,0 +1,84 @@
+/* flow.h - what the steps of the pipeline share: the rooms below, and each worker's own part.
+ *
+ * The pipeline (design, section 1) is intake.c (1-4), accept.c (5-7), deliver.c
+ * (8-10), settle.c (11) and bounce.c. This header holds no step.
+ */
+#pragma once
+#include "base/log.h"
+#include "pool/pool.h"
+#include "queue/queue.h"
+#include "rt/resolver.h"
+#include "rt/worker.h"
+#include "settings/settings.h"
+#include "spool/spool.h"
+#include "trace/event.h"
+
+struct trace;
+struct tls_context;
+
+/* What `sluice status` and the metrics count, since start. */
+#define FLOW_COUNTERS(X)                                                                                     \
+    X(connections, "SMTP connections taken in")                                                              \
+    X(accepted, "messages accepted")                                                                         \
+    X(recipients, "recipients accepted")                                                                     \
+    X(refused, "commands and messages refused")                                                              \
+    X(delivered, "recipients delivered")                                                                     \
+    X(deferred, "attempts that ended with later")                                                            \
+    X(failed, "recipients failed")                                                                           \
+    X(reports, "non-delivery reports sent on their way")                                                     \
+    X(sessions, "connections made to receivers")                                                             \
+    X(guard_alarms, "mail stopped by the guard of invariant 1")                                              \
+    X(trace_lost, "trace events given up because the store did not keep up")
+
+struct flow_counters {
+#define X(name, help) _Atomic uint64_t name;
+    FLOW_COUNTERS(X)
+#undef X
+};
+
+/* A worker's own part. `settings` is the configuration of this moment (flow_settings). */
+struct flow_worker {
+    struct flow *flow;
+    struct worker *worker;
+    struct settings *settings;
+    struct resolver *resolver;
+    struct pool_state *health; /* of the pools that this worker owns */
+    struct map *clients;       /* connections of the clients that it owns (admission.h) */
+    void *intakes;             /* head of the list of its SMTP sessions (intake.c) */
+    struct flow_counters counters;
+    uint64_t random; /* state of flow_random */
+};
+
+struct flow {
+    struct rt *rt;
+    struct log *log;
+    struct spool *spool;
+    struct trace *trace;
+    struct queue *queue;
+    struct tls_context *client_tls;
+    struct flow_worker *workers; /* rt_count() + 1: the last is the API's */
+    _Atomic bool stopping;
+};
+
+/* The calling thread's part. */
+struct flow_worker *flow_here(struct flow *);
+
+/* The configuration of this moment on this worker; a reference that the caller gives back. */
+struct settings *flow_settings(struct flow *);
+
+/* Not for secrets. */
+uint64_t flow_random(struct flow *);
+
+#define FLOW_COUNT(flow, name, by)                                                                           \
+    atomic_fetch_add_explicit(&flow_here(flow)->counters.name, (by), memory_order_relaxed)
+
+/* Emits; when the store's backlog is full, waits for room (in a fiber) for a while, then counts the loss. */
+void flow_trace(struct flow *, struct trace_event *);
+
+/* Asks the owner of `pool` for a source for `receiver` (pool_pick); from a fiber. The result's source lives
+ * as long as `settings`. */
+struct pick flow_pick(struct flow *, const struct settings *, const struct pool *, unsigned families,
+                      struct str receiver, const struct ip *sticky);
+/* Tells the owner of `pool`: rest this source, or count what happened to it. */
+void flow_source_rest(struct flow *, struct str pool, const struct ip *, int64_t until, struct str reason);
+void flow_source_count(struct flow *, struct str pool, const struct ip *, bool delivered);

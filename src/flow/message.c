@@ -1,0 +1,139 @@
+#include "flow/message.h"
+
+#include "mail/convert.h"
+#include "rt/fiber.h"
+
+enum { CHUNK = 64 * 1024 };
+
+struct message_source {
+    struct spool *spool;
+    struct spool_reader *reader;
+    struct convert *convert; /* NULL: bytes go as they are */
+    struct str prefix;
+    bool prefix_given, ended;
+    struct buf out; /* of the conversion */
+    size_t len;     /* of the call that is offloaded */
+    int error;
+    uint64_t message;
+    char *chunk;
+    size_t room;
+};
+
+static void open_offloaded(void *arg) {
+    struct message_source *s = arg;
+    s->error = spool_reader_open(s->spool, s->message, SPOOL_WAIT, &s->reader);
+}
+
+static void next_offloaded(void *arg) {
+    struct message_source *s = arg;
+    s->error = spool_reader_next(s->reader, SPOOL_WAIT, s->chunk, s->room, &s->len);
+}
+
+/* The next raw bytes: the prefix, then the body. */
+static int next_raw(struct message_source *s, struct str *ret) {
+    if (!s->prefix_given && s->prefix.len) {
+        s->prefix_given = true;
+        *ret = s->prefix;
+        return 0;
+    }
+    s->prefix_given = true;
+    s->error = spool_reader_next(s->reader, SPOOL_NOWAIT, s->chunk, s->room, &s->len);
+    if (s->error == SLUICE_EBUSY)
+        offload(next_offloaded, s);
+    *ret = str_from(s->chunk, s->error ? 0 : s->len);
+    return s->error;
+}
+
+/* Can it be made 7-bit, and must it? */
+static int scan(struct message_source *s) {
+    struct str piece;
+    int error;
+    s->convert = convert_new();
+    while ((error = next_raw(s, &piece)) == 0 && piece.len)
+        if ((error = convert_scan(s->convert, piece)) != 0)
+            return error;
+    if (!error)
+        error = convert_scan_end(s->convert);
+    if (!error && !convert_needed(s->convert))
+        s->convert = convert_free(s->convert);
+    spool_reader_rewind(s->reader);
+    s->prefix_given = false;
+    return error;
+}
+
+static struct outcome why_not(const struct message_source *s, int error, struct arena *arena) {
+    if (s->convert && (error == SLUICE_EDENIED || error == SLUICE_ETOOBIG))
+        return (struct outcome){
+            .scope = OUTCOME_MESSAGE,
+            .fate = OUTCOME_NEVER,
+            .code = 554,
+            .enhanced = STR("5.6.3"),
+            .text =
+                str_printf(arena, "The receiver takes no 8-bit mail and the message can't be converted: %s",
+                           convert_why(s->convert)),
+        };
+    return (struct outcome){
+        .scope = OUTCOME_MESSAGE,
+        .fate = OUTCOME_LATER,
+        .code = 451,
+        .enhanced = STR("4.3.0"),
+        .text = str_printf(arena, "the stored message can't be read: %s", error_text(error)),
+    };
+}
+
+int message_open(struct flow *flow, uint64_t message, const struct spool_group *group, bool to_7bit,
+                 struct smtp_mail *mail, struct arena *arena, struct message_source **ret,
+                 struct outcome *ret_why) {
+    struct message_source *s = arena_new_of(arena, struct message_source);
+    s->spool = flow->spool;
+    s->message = message;
+    s->prefix = group->header_prefix;
+    s->error = spool_reader_open(flow->spool, message, SPOOL_NOWAIT, &s->reader);
+    if (s->error == SLUICE_EBUSY)
+        offload(open_offloaded, s);
+    int error = s->error;
+    if (!error) {
+        uint64_t size = spool_reader_size(s->reader);
+        s->room = size < CHUNK ? (size_t)size + 1 : CHUNK;
+        s->chunk = arena_alloc(arena, s->room);
+        if (to_7bit)
+            error = scan(s);
+    }
+    if (error) {
+        *ret_why = why_not(s, error, arena);
+        message_close(s);
+        return error;
+    }
+    mail->has_size = s->convert == NULL;
+    mail->size = spool_reader_size(s->reader) + s->prefix.len;
+    if (to_7bit)
+        mail->body = SMTP_BODY_7BIT;
+    *ret = s;
+    return 0;
+}
+
+int message_read(struct message_source *s, struct str *ret_chunk) {
+    struct str piece;
+    if (!s->convert)
+        return next_raw(s, ret_chunk);
+    buf_clear(&s->out);
+    while (!s->out.len && !s->ended) {
+        int error = next_raw(s, &piece);
+        if (error)
+            return error;
+        s->ended = piece.len == 0;
+        error = s->ended ? convert_write_end(s->convert, &s->out) : convert_write(s->convert, piece, &s->out);
+        if (error)
+            return error;
+    }
+    *ret_chunk = buf_view(&s->out);
+    return 0;
+}
+
+void message_close(struct message_source *s) {
+    if (!s)
+        return;
+    s->reader = spool_reader_close(s->reader);
+    s->convert = convert_free(s->convert);
+    buf_free(&s->out);
+}
