@@ -1,0 +1,427 @@
+/* backend.c - what the API asks of the daemon: gathered from the owners, told in plain rows. */
+#include "cmd/daemon.h"
+
+#include "base/clock.h"
+#include "flow/accept.h"
+#include "flow/settle.h"
+#include "mail/build.h"
+#include "mail/mime.h"
+#include "mail/received.h"
+#include "rt/fiber.h"
+#include "trace/trace.h"
+
+enum { PAGE = 500 };
+
+static uint64_t counter_sum(struct daemon *d, size_t offset) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i <= rt_count(d->rt); i++)
+        sum += *(_Atomic uint64_t *)(void *)((char *)&d->flow.workers[i].counters + offset);
+    return sum;
+}
+
+/* ---- status and metrics ---- */
+
+static void status(void *arg, void (*add)(void *, const char *, const char *, int64_t), void *to) {
+    struct daemon *d = arg;
+    struct arena *arena = arena_new(0);
+    struct settings *s = flow_settings(&d->flow);
+    struct queue_status queue;
+    struct spool_stats spool;
+    char started[CLOCK_RFC3339_SIZE];
+    queue_status(d->flow.queue, arena, &queue);
+    spool_stats(d->flow.spool, &spool);
+    add(to, "version", SLUICE_VERSION, 0);
+    add(to, "node", str_c(arena, s->node), 0);
+    add(to, "site", str_c(arena, s->here), 0);
+    add(to, "started", clock_rfc3339(d->started, started), 0);
+    add(to, "state", d->flow.stopping ? "stopping" : "running", 0);
+    add(to, "workers", NULL, (int64_t)rt_count(d->rt));
+    add(to, "waiting", NULL, (int64_t)queue.waiting);
+    add(to, "held", NULL, (int64_t)queue.held);
+    add(to, "in_delivery", NULL, (int64_t)queue.away);
+#define X(name, help) add(to, #name, NULL, (int64_t)counter_sum(d, offsetof(struct flow_counters, name)));
+    FLOW_COUNTERS(X)
+#undef X
+    add(to, "spool_messages", NULL, (int64_t)spool.messages);
+    add(to, "spool_bytes", NULL, (int64_t)spool.bytes);
+    add(to, "spool_segments", NULL, (int64_t)spool.segments);
+    add(to, "spool_commits", NULL, (int64_t)spool.commits);
+    add(to, "spool_full", NULL, spool.full);
+    add(to, "spool_failed_commits", NULL, (int64_t)spool.failed_commits);
+    add(to, "spool_damages", NULL, (int64_t)spool.damages);
+    settings_unref(s);
+    arena_free(arena);
+}
+
+static void metrics(void *arg, void (*add)(void *, const struct api_metric *), void *to) {
+    struct daemon *d = arg;
+    struct arena *arena = arena_new(0);
+    struct queue_status queue;
+    struct spool_stats spool;
+    queue_status(d->flow.queue, arena, &queue);
+    spool_stats(d->flow.spool, &spool);
+#define X(name, help)                                                                                        \
+    add(to, &(struct api_metric){"sluice_" #name "_total", help, true, NULL, STR_NULL,                       \
+                                 (double)counter_sum(d, offsetof(struct flow_counters, name))});
+    FLOW_COUNTERS(X)
+#undef X
+    const struct api_metric gauges[] = {
+        {"sluice_queue_recipients", "recipients that wait", false, "state", STR("waiting"),
+         (double)queue.waiting},
+        {"sluice_queue_recipients", "recipients that wait", false, "state", STR("held"), (double)queue.held},
+        {"sluice_queue_recipients", "recipients that wait", false, "state", STR("in delivery"),
+         (double)queue.away},
+        {"sluice_spool_messages", "messages in the spool", false, NULL, STR_NULL, (double)spool.messages},
+        {"sluice_spool_bytes", "bytes of the spool's segments", false, NULL, STR_NULL, (double)spool.bytes},
+        {"sluice_spool_full", "1 while new mail gets 452 4.3.1", false, NULL, STR_NULL, spool.full ? 1 : 0},
+    };
+    for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
+        add(to, &gauges[i]);
+    arena_free(arena);
+}
+
+/* ---- the queue ---- */
+
+static const char *state_name(enum delivery_state state) {
+    static const char *const names[] = {
+        [DELIVERY_WAITING] = "waiting", [DELIVERY_HELD] = "held",       [DELIVERY_ROUTING] = "routing",
+        [DELIVERY_READY] = "ready",     [DELIVERY_SENDING] = "sending",
+    };
+    return names[state];
+}
+
+/* False: the message ended meanwhile. */
+static bool entry_of(struct daemon *d, const struct queue_row *row, struct arena *arena,
+                     struct api_queue_entry *ret) {
+    struct spool_message m;
+    if (settle_read(&d->flow, row->message, arena, &m) != 0)
+        return false;
+    uint32_t group = 0;
+    const struct spool_recipient *r = spool_recipient_at(&m, row->recipient, &group);
+    if (!r)
+        return false;
+    *ret = (struct api_queue_entry){
+        .trace_id = m.trace_id,
+        .sender = m.groups[group].reverse_path,
+        .recipient = r->address,
+        .tenant = m.tenant,
+        .class = row->mail_class,
+        .rule = m.groups[group].rule,
+        .pool = row->pool,
+        .receiver = row->via.len ? row->via : row->domain,
+        .state = str_of(state_name(row->state)),
+        .source = row->source,
+        .arrived = row->arrival,
+        .next = row->due,
+        .attempts = row->attempts,
+        .size = (int64_t)m.body_size,
+    };
+    return true;
+}
+
+/* Walks the queue a page at a time; `each` returns false to stop. */
+static void walk(struct daemon *d, const struct api_queue_filter *filter,
+                 bool (*each)(void *to, const struct queue_row *, const struct api_queue_entry *), void *to) {
+    struct queue_filter coarse = {
+        .pool = filter->pool, .domain = filter->domain, .held_only = filter->held_only};
+    int64_t now = clock_wall_ms();
+    uint64_t cursor = 0;
+    bool more = true;
+    do {
+        struct arena *arena = arena_new(0);
+        struct queue_row *rows;
+        size_t count = queue_list(d->flow.queue, &coarse, PAGE, &cursor, arena, &rows);
+        for (size_t i = 0; i < count && more; i++) {
+            struct api_queue_entry entry;
+            if (entry_of(d, &rows[i], arena, &entry) && api_queue_match(filter, &entry, now))
+                more = each(to, &rows[i], &entry);
+        }
+        arena_free(arena);
+    } while (cursor && more);
+}
+
+struct listing {
+    void (*row)(void *, const struct api_queue_entry *);
+    void *to;
+    size_t left; /* SIZE_MAX: no limit */
+};
+
+static bool list_one(void *arg, const struct queue_row *row, const struct api_queue_entry *entry) {
+    struct listing *l = arg;
+    (void)row;
+    l->row(l->to, entry);
+    return --l->left > 0;
+}
+
+static int queue_rows(void *arg, const struct api_queue_filter *filter,
+                      void (*row)(void *, const struct api_queue_entry *), void *to, struct buf *ret_why) {
+    struct listing l = {row, to, filter->limit ? filter->limit : SIZE_MAX};
+    (void)ret_why;
+    walk(arg, filter, list_one, &l);
+    return 0;
+}
+
+struct operating {
+    struct daemon *daemon;
+    enum api_verb verb;
+    size_t count, busy;
+};
+
+/* What the operator did is durable and in the trace; a retry changes nothing but the time. */
+static void record(struct operating *o, const struct queue_row *row, const struct api_queue_entry *entry) {
+    static const struct {
+        enum spool_fate fate;
+        enum trace_kind event;
+    } kinds[] = {
+        [API_HOLD] = {SPOOL_HELD, TRACE_HOLD},
+        [API_RELEASE] = {SPOOL_RELEASED, TRACE_RELEASE},
+        [API_CANCEL] = {SPOOL_CANCELLED, TRACE_CANCEL},
+    };
+    if (o->verb == API_RETRY || !trace_id_valid(entry->trace_id))
+        return;
+    int64_t now = clock_wall_ms();
+    struct spool_outcome fate = {
+        .fate = kinds[o->verb].fate, .time = now, .due = now, .reply = STR("by an operator")};
+    struct trace_event event = {.time = now,
+                                .event = kinds[o->verb].event,
+                                .recipient = entry->recipient,
+                                .attempts = entry->attempts};
+    memcpy(event.trace_id.text, entry->trace_id.at, TRACE_ID_LEN);
+    spool_outcome(o->daemon->flow.spool, row->message, row->recipient, &fate, NULL, NULL);
+    flow_trace(&o->daemon->flow, &event);
+}
+
+static bool operate_one(void *arg, const struct queue_row *row, const struct api_queue_entry *entry) {
+    static const enum queue_operation operations[] = {[API_RETRY] = QUEUE_RETRY,
+                                                      [API_HOLD] = QUEUE_HOLD,
+                                                      [API_RELEASE] = QUEUE_RELEASE,
+                                                      [API_CANCEL] = QUEUE_CANCEL};
+    struct operating *o = arg;
+    struct arena *arena = arena_new(0);
+    struct queue_row *rows;
+    size_t count = queue_operate(o->daemon->flow.queue, operations[o->verb], row->message, row->group,
+                                 (int32_t)row->recipient, arena, &rows);
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].busy) {
+            o->busy++;
+            continue;
+        }
+        record(o, &rows[i], entry);
+        o->count++;
+    }
+    arena_free(arena);
+    return true;
+}
+
+static int queue_change(void *arg, enum api_verb verb, const struct api_queue_filter *filter,
+                        size_t *ret_count, struct buf *ret_why) {
+    struct operating o = {.daemon = arg, .verb = verb};
+    walk(arg, filter, operate_one, &o);
+    *ret_count = o.count;
+    if (o.busy)
+        buf_printf(ret_why, "%zu are being sent at this moment and were left alone", o.busy);
+    return 0;
+}
+
+/* ---- pools and sources ---- */
+
+struct health_call {
+    struct flow *flow;
+    const struct pool *pool;
+    struct source_health *health; /* one for each source; the reason is copied into `arena` */
+    struct arena *arena;
+};
+
+static void health_on_owner(void *arg) {
+    struct health_call *call = arg;
+    for (uint32_t i = 0; i < call->pool->source_count; i++) {
+        call->health[i] = source_health(flow_here(call->flow)->health, &call->pool->sources[i].ip);
+        call->health[i].reason = str_copy(call->arena, call->health[i].reason);
+    }
+}
+
+/* The caller's fiber waits while the owner fills its arena. */
+static struct source_health *health_of(struct daemon *d, const struct pool *pool, struct arena *arena) {
+    struct health_call call = {&d->flow, pool, arena_array(arena, struct source_health, pool->source_count),
+                               arena};
+    worker_call(rt_owner(d->rt, STR("pool"), pool->name), health_on_owner, &call);
+    return call.health;
+}
+
+struct pool_count {
+    const struct pools *pools;
+    struct api_pool *rows;
+};
+
+static void count_lanes(const struct queue_status *queue, struct pool_count *to) {
+    for (size_t i = 0; i < queue->lane_count; i++)
+        for (size_t p = 0; p < to->pools->pool_count; p++)
+            if (str_eq(queue->lanes[i].pool, to->pools->pools[p].name)) {
+                to->rows[p].sending += (int64_t)queue->lanes[i].sending;
+                to->rows[p].waiting += (int64_t)queue->lanes[i].ready;
+            }
+}
+
+static void count_waiting(struct daemon *d, struct pool_count *to) {
+    for (size_t p = 0; p < to->pools->pool_count; p++) {
+        struct queue_filter filter = {.pool = to->pools->pools[p].name};
+        uint64_t cursor = 0;
+        do {
+            struct arena *arena = arena_new(0);
+            struct queue_row *rows;
+            size_t count = queue_list(d->flow.queue, &filter, PAGE, &cursor, arena, &rows);
+            for (size_t i = 0; i < count; i++) {
+                to->rows[p].held += rows[i].state == DELIVERY_HELD;
+                to->rows[p].waiting += rows[i].state == DELIVERY_WAITING;
+            }
+            arena_free(arena);
+        } while (cursor);
+    }
+}
+
+static struct str carries_text(const struct pool *pool, struct arena *arena) {
+    struct str text = STR("");
+    for (int c = 0; c < MAIL_CLASS_COUNT; c++)
+        if (pool_carries(pool, (enum mail_class)c))
+            text = str_printf(arena, "%.*s%s%s", STR_FMT(text), text.len ? ", " : "",
+                              mail_class_name((enum mail_class)c));
+    return text;
+}
+
+static int pool_rows(void *arg, void (*row)(void *, const struct api_pool *), void *to, struct buf *ret_why) {
+    struct daemon *d = arg;
+    struct arena *arena = arena_new(0);
+    struct settings *s = flow_settings(&d->flow);
+    struct queue_status queue;
+    struct pool_count counts = {s->pools, arena_array(arena, struct api_pool, s->pools->pool_count)};
+    int64_t now = clock_wall_ms();
+    (void)ret_why;
+    queue_status(d->flow.queue, arena, &queue);
+    count_lanes(&queue, &counts);
+    count_waiting(d, &counts);
+    for (size_t p = 0; p < s->pools->pool_count; p++) {
+        const struct pool *pool = &s->pools->pools[p];
+        struct api_pool *out = &counts.rows[p];
+        struct source_health *health = health_of(d, pool, arena);
+        for (uint32_t i = 0; i < pool->source_count; i++) {
+            out->usable += health[i].resting_until <= now;
+            out->delivered += (int64_t)health[i].delivered;
+            out->failed += (int64_t)health[i].failed;
+        }
+        out->name = pool->name;
+        out->class_tag = pool->code;
+        out->carries = carries_text(pool, arena);
+        out->spf_published = pool->spf_published;
+        out->sources = pool->source_count;
+        row(to, out);
+    }
+    settings_unref(s);
+    arena_free(arena);
+    return 0;
+}
+
+static int source_rows(void *arg, struct str only, void (*row)(void *, const struct api_source *), void *to,
+                       struct buf *ret_why) {
+    struct daemon *d = arg;
+    struct arena *arena = arena_new(0);
+    struct settings *s = flow_settings(&d->flow);
+    int64_t now = clock_wall_ms();
+    (void)ret_why;
+    for (size_t p = 0; p < s->pools->pool_count; p++) {
+        const struct pool *pool = &s->pools->pools[p];
+        if (only.len && !str_eq(only, pool->name))
+            continue;
+        struct source_health *health = health_of(d, pool, arena);
+        for (uint32_t i = 0; i < pool->source_count; i++) {
+            bool resting = health[i].resting_until > now;
+            row(to, &(struct api_source){
+                        .ip = pool->sources[i].ip,
+                        .pool = pool->name,
+                        .ptr = str_of(pool->sources[i].ptr),
+                        .ehlo = str_of(pool->sources[i].ehlo),
+                        .state = resting ? STR("resting") : STR("healthy"),
+                        .why = resting ? health[i].reason : STR(""),
+                        .until = resting ? health[i].resting_until : 0,
+                        .last_used = health[i].last_used,
+                        .picked = (int64_t)health[i].picked,
+                        .delivered = (int64_t)health[i].delivered,
+                        .failed = (int64_t)health[i].failed,
+                    });
+        }
+    }
+    settings_unref(s);
+    arena_free(arena);
+    return 0;
+}
+
+/* ---- a message from the local socket ---- */
+
+static struct outcome submit(struct daemon *d, const struct api_submission *in, struct acceptance *a) {
+    struct outcome refusal = {.fate = OUTCOME_NEVER, .code = 554, .enhanced = STR("5.6.0")};
+    refusal.text = STR("The header of the message is too long");
+    struct sender_facts facts = {.reverse_path = a->reverse_path};
+    struct address_list from = {0};
+    if (header_parse(a->arena, in->message, 0, &a->header) != 0)
+        return refusal;
+    struct str value = header_value(a->arena, &a->header, STR("From"));
+    if (value.at && address_list_parse(a->arena, value, &from) == 0)
+        facts.from = &from;
+    if (!attribute(a->settings->policy, &facts, &a->by, &refusal))
+        return refusal;
+    struct buf prefix __attribute__((cleanup(buf_free))) = {0};
+    received_write(&prefix, &(struct received_facts){.by = a->settings->node,
+                                                     .trace_id = trace_id_str(&a->id),
+                                                     .wall_ms = a->arrival});
+    struct str domain = address_split(a->reverse_path).domain;
+    submission_complete(&prefix, submission_lacks(&a->header),
+                        &(struct submission_facts){.trace_id = trace_id_str(&a->id),
+                                                   .domain = domain.len ? domain : a->settings->node,
+                                                   .from = a->reverse_path,
+                                                   .wall_ms = a->arrival});
+    a->prefix = str_copy(a->arena, buf_view(&prefix));
+    struct gtube_finder gtube = {0};
+    a->gtube = gtube_feed(&gtube, in->message);
+    a->body = spool_body_new(d->flow.spool);
+    int error = accept_body_add(a->body, in->message);
+    if (error) {
+        spool_body_abort(a->body);
+        return accept_spool_refusal(error);
+    }
+    return accept_message(&d->flow, a);
+}
+
+static int send_message(void *arg, const struct api_submission *in, struct trace_id *ret_id,
+                        struct buf *ret_why) {
+    struct daemon *d = arg;
+    struct settings *s = flow_settings(&d->flow);
+    struct acceptance a = {
+        .arrival = clock_wall_ms(), .arena = arena_new(0), .settings = s, .reverse_path = in->sender};
+    a.id = trace_id_new(a.arrival);
+    a.by.user = in->user;
+    a.recipients = arena_array(a.arena, struct spool_recipient, in->recipient_count);
+    a.recipient_count = in->recipient_count;
+    for (size_t i = 0; i < in->recipient_count; i++)
+        a.recipients[i].address = in->recipients[i];
+    if (bytes_8bit(in->message))
+        a.flags = SPOOL_8BITMIME;
+    struct outcome result = submit(d, in, &a);
+    *ret_id = a.id;
+    if (result.fate != OUTCOME_DONE)
+        buf_str(ret_why, outcome_line(a.arena, &result));
+    arena_free(a.arena);
+    settings_unref(s);
+    return result.fate == OUTCOME_DONE ? 0 : result.fate == OUTCOME_LATER ? SLUICE_EBUSY : SLUICE_EDENIED;
+}
+
+static int reload_now(void *arg, struct buf *ret_why) { return daemon_reload(arg, ret_why); }
+
+const struct api_backend daemon_backend = {
+    .status = status,
+    .queue_list = queue_rows,
+    .queue_operate = queue_change,
+    .pools = pool_rows,
+    .sources = source_rows,
+    .reload = reload_now,
+    .send = send_message,
+    .metrics = metrics,
+};

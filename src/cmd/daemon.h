@@ -1,0 +1,52 @@
+/* daemon.h - the wiring of sluiced: which rooms it opens in which order, reload, drain, and what the API
+ * asks. */
+#pragma once
+#include "api/api.h"
+#include "flow/flow.h"
+#include "flow/intake.h"
+#include "rt/net.h"
+
+enum { DAEMON_LISTENERS_MAX = 64, DAEMON_TLS_MAX = 256 };
+
+struct daemon {
+    const char *file; /* of the configuration */
+    struct arena *arena;
+    struct log *log;
+    struct rt *rt;
+    struct flow flow;
+    struct settings *settings; /* the newest; one reference */
+    struct api *api;
+    struct intake_listener *listeners; /* one for each listener */
+    size_t listener_count;
+    struct net_acceptor **acceptors; /* one for each bound address */
+    struct bound {
+        int fd;
+        size_t listener;
+    } * bound;
+    size_t bound_count;
+    struct tls_context *tls[DAEMON_TLS_MAX]; /* the newest last; older ones may still be in use */
+    size_t tls_count;
+    bool reloading;
+    int64_t started; /* wall ms */
+    int done_fd;     /* eventfd: the drain has ended */
+};
+
+/* What of the configuration is checked against this host. */
+extern const struct settings_checks daemon_checks;
+
+/* From a fiber of the API's worker: the file is read anew and swapped in whole, or the old one stays. Every
+ * error and warning goes to *ret_why, a line each. 0, INVALID. */
+[[nodiscard]] int daemon_reload(struct daemon *, struct buf *ret_why);
+
+/* Opens the server's certificate; kept in daemon->tls. NULL with *ret_why when it can't be used. */
+struct tls_context *daemon_open_tls(struct daemon *, const struct settings *, struct str *ret_why);
+
+/* The queue's view of the configuration; in the arena. */
+struct queue_settings daemon_queue_settings(const struct settings *, struct arena *);
+
+/* The resolver of one worker. */
+[[nodiscard]] int daemon_resolver(const struct settings *, struct worker *, struct arena *,
+                                  struct str *ret_why, struct resolver **ret);
+
+/* The verbs of the API; its `arg` is the daemon. */
+extern const struct api_backend daemon_backend;
