@@ -110,6 +110,8 @@ static void roff(struct buf *b, struct str text) {
         char c = text.at[i];
         if (c == '\\')
             buf_printf(b, "\\e");
+        else if (c == '"')
+            buf_printf(b, "\\(dq");
         else if (c == '-')
             buf_printf(b, "\\-");
         else if ((c == '.' || c == '\'') && (b->len == 0 || b->at[b->len - 1] == '\n'))

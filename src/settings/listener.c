@@ -1,4 +1,5 @@
 #include "settings/load.h"
+#include "spool/spool.h"
 
 const struct endpoint *settings_endpoints(struct loading *l, const struct config_node *node,
                                           size_t *ret_count) {
@@ -60,8 +61,9 @@ static void read_listener(struct loading *l, const struct config_node *node, str
     };
     at->bind = settings_endpoints(l, node, &at->bind_count);
     check_tls(l, node, at);
-    int64_t most = l->checks->largest_body;
-    if (most && at->max_size > most)
+    struct spool_options spool = {.disk_limit = (uint64_t)l->settings->spool.disk_limit};
+    int64_t most = (int64_t)spool_largest_body(&spool);
+    if (at->max_size > most)
         config_complain(l->errors, node, "max-size",
                         "`max-size` is %lld bytes, but the spool can hold %lld at most",
                         (long long)at->max_size, (long long)most);

@@ -151,6 +151,7 @@ static void read_stores(struct loading *l) {
     const struct config_node *trace = config_section_or_empty(l->root, "trace");
     l->settings->spool.memory = config_size(spool, "memory");
     l->settings->spool.min_free = config_size(spool, "min-free");
+    l->settings->spool.disk_limit = config_size(spool, "disk-limit");
     l->settings->trace.retain_ms = config_duration_ms(trace, "retain");
 }
 
@@ -208,6 +209,7 @@ static int load(struct arena *arena, const struct config_node *root, const struc
     read_root(&l);
     read_pools(&l);
     read_tls(&l);
+    read_stores(&l);
     settings_listeners(&l);
     holder->policy =
         policy_load(arena, root, &(struct policy_checks){.state = s->state, .pools = s->pools}, errors);
@@ -217,7 +219,6 @@ static int load(struct arena *arena, const struct config_node *root, const struc
     check_schedules(&l);
     read_dns(&l);
     read_api(&l);
-    read_stores(&l);
     if (config_error_count(errors)) {
         settings_unref(s);
         return SLUICE_EINVALID;

@@ -72,8 +72,9 @@ struct settings {
     struct destinations destinations;
     struct lookup_settings dns;
     struct {
-        int64_t memory;   /* bodies kept in memory, bytes */
-        int64_t min_free; /* bytes left on its disk below which new mail gets 452 4.3.1 */
+        int64_t memory;     /* bytes of bodies that aren't on disk yet */
+        int64_t min_free;   /* bytes left on its disk below which new mail gets 452 4.3.1 */
+        int64_t disk_limit; /* bytes of all segments; 0: no limit but the disk */
     } spool;
     struct {
         int64_t retain_ms; /* days that are kept */
@@ -91,7 +92,6 @@ extern const struct config_option settings_options[];
 struct settings_checks {
     int (*bindable)(void *ctx, const struct ip *); /* see struct pool_options; NULL: not checked */
     void *bindable_ctx;
-    int64_t largest_body; /* spool_largest_body: no max-size may be above it; 0: not checked */
 };
 
 /* docs/configuration.md and the OPTIONS of sluice.conf(5), whole, from that table. */
