@@ -114,6 +114,41 @@ static void test_words(void **state) {
         }
 }
 
+/* A long message comes back as its header, unless RET=FULL asked; an endless header is cut between fields. */
+static void test_long_originals(void **state) {
+    static const struct {
+        size_t header_fields, body;
+        enum dsn_ret ret;
+        bool whole, cut;
+    } cases[] = {
+        {1, DSN_FULL_MAX, DSN_RET_DEFAULT, false, false},
+        {1, DSN_FULL_MAX, DSN_RET_FULL, true, false},
+        {1, 100, DSN_RET_DEFAULT, true, false},
+        {1, 100, DSN_RET_HDRS, false, false},
+        {DSN_FULL_MAX / 8, 10, DSN_RET_HDRS, false, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct buf original __attribute__((cleanup(buf_free))) = {0},
+                            out __attribute__((cleanup(buf_free))) = {0};
+        struct dsn_facts facts = samples[0].facts;
+        bool utf8, bits8;
+        for (size_t j = 0; j < cases[i].header_fields; j++)
+            buf_printf(&original, "X-%05zu: filler\r\n", j);
+        buf_str(&original, STR("\r\n"));
+        for (size_t j = 0; j < cases[i].body; j += 6)
+            buf_str(&original, STR("body\r\n"));
+        facts.original = buf_view(&original);
+        facts.ret = cases[i].ret;
+        assert_int_equal(dsn_build(&facts, &out, &utf8, &bits8), 0);
+        assert_int_equal(str_find(buf_view(&out), STR("\r\nbody\r\n")) >= 0, cases[i].whole);
+        assert_true(str_find(buf_view(&out), STR("\r\nX-00000: filler\r\n")) >= 0);
+        if (!cases[i].whole)
+            assert_true(out.len < DSN_FULL_MAX + 4096);
+        assert_int_equal(original.len > out.len, cases[i].cut || (!cases[i].whole && cases[i].body > 4096));
+    }
+}
+
 static void test_refused(void **state) {
     struct buf out __attribute__((cleanup(buf_free))) = {0};
     struct dsn_facts facts = samples[0].facts;
@@ -142,8 +177,8 @@ static void test_converts(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_due), cmocka_unit_test(test_samples),
-                                       cmocka_unit_test(test_words), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_converts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_due),     cmocka_unit_test(test_samples),
+                                       cmocka_unit_test(test_words),   cmocka_unit_test(test_long_originals),
+                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_converts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
