@@ -108,7 +108,7 @@ static bool is_atom(struct str s) {
     return s.len > 0;
 }
 
-/* RFC 6533 3: in addresses of type utf-8, "\x{...}" is the character of that number. */
+/* In addresses of type utf-8, "\x{...}" is the character of that number. */
 static struct str unitext(struct arena *arena, struct str s) {
     char *out = arena_alloc(arena, s.len + 1);
     size_t len = 0;
@@ -148,12 +148,15 @@ static bool read_orcpt(struct target *t, struct str value) {
     if (semicolon <= 0 || value.len > SMTP_ORCPT_MAX || !is_atom(str_head(value, (size_t)semicolon)))
         return false;
     struct str type = str_head(value, (size_t)semicolon);
-    if (!smtp_xtext_decode(t->arena, str_from_index(value, (size_t)semicolon + 1), &address) ||
-        address.len == 0)
-        return false;
-    bool utf8 = str_eq_nocase(type, STR("utf-8"));
+    bool utf8 =
+        str_eq_nocase(type, STR("utf-8")); /* has its own encoding in the place of xtext (RFC 6533 3) */
+    address = str_from_index(value, (size_t)semicolon + 1);
     if (utf8)
         address = unitext(t->arena, address);
+    else if (!smtp_xtext_decode(t->arena, address, &address))
+        return false;
+    if (address.len == 0)
+        return false;
     if (!printable(address, utf8))
         return false;
     t->rcpt->orcpt = str_printf(t->arena, "%.*s;%.*s", STR_FMT(type), STR_FMT(address));
