@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* One text being read: the file itself or an included one. */
@@ -10,7 +11,8 @@ struct text {
     struct survey *survey;
     struct scanner scanner;
     struct token next;
-    int depth; /* of includes */
+    const struct text *includer; /* NULL: the file itself */
+    int depth;                   /* of includes */
 };
 
 static void complain(struct text *t, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -276,9 +278,19 @@ static void read_section(struct text *t, const struct config_option *option, str
 
 /* ---- include ---- */
 
-static void read_text(struct survey *, const char *file, struct str content, int depth,
+static void read_text(struct survey *, const char *file, struct str content, const struct text *includer,
                       struct config_node *node);
 static bool read_file(struct survey *, const char *path, struct str *ret_content, const char **ret_why);
+
+/* Is it one of those that are being read? */
+static bool is_open(const struct text *t, const char *path) {
+    struct stat a, b;
+    for (; t; t = t->includer)
+        if (stat(path, &a) == 0 && stat(t->scanner.file, &b) == 0 && a.st_dev == b.st_dev &&
+            a.st_ino == b.st_ino)
+            return true;
+    return false;
+}
 
 static void read_include(struct text *t, struct config_node *node) {
     struct arena *arena = t->survey->arena;
@@ -299,14 +311,12 @@ static void read_include(struct text *t, struct config_node *node) {
     if (slash >= 0 && !str_starts(path, STR("/")))
         path = str_printf(arena, "%.*s/%.*s", (int)slash, t->scanner.file, STR_FMT(path));
     advance(t);
-    if (t->depth >= CONFIG_INCLUDES_DEEP) {
-        complain(t, line, "includes are nested more than %d deep: does a file include itself?",
-                 CONFIG_INCLUDES_DEEP);
-        t->next.kind = TOKEN_BAD;
-        return;
-    }
-    if (read_file(t->survey, path.at, &content, &why))
-        read_text(t->survey, path.at, content, t->depth + 1, node);
+    if (is_open(t, path.at))
+        complain(t, line, "%s includes itself", path.at);
+    else if (t->depth >= CONFIG_INCLUDES_DEEP)
+        complain(t, line, "includes are nested more than %d deep", CONFIG_INCLUDES_DEEP);
+    else if (read_file(t->survey, path.at, &content, &why))
+        read_text(t->survey, path.at, content, t, node);
     else
         complain(t, line, "can't include %s: %s", path.at, why);
     advance(t);
@@ -345,7 +355,7 @@ static void read_body(struct text *t, struct config_node *node, const char *what
         take(t);
 }
 
-static void read_text(struct survey *s, const char *file, struct str content, int depth,
+static void read_text(struct survey *s, const char *file, struct str content, const struct text *includer,
                       struct config_node *node) {
     config_error_file(s->errors, file);
     const char *nul = content.len ? memchr(content.at, '\0', content.len) : NULL;
@@ -362,7 +372,8 @@ static void read_text(struct survey *s, const char *file, struct str content, in
         content = str_from_index(content, 3);
     struct text t = {.survey = s,
                      .scanner = {.rest = content, .file = file, .line = 1, .errors = s->errors},
-                     .depth = depth};
+                     .includer = includer,
+                     .depth = includer ? includer->depth + 1 : 0};
     advance(&t);
     while (!at_end(&t)) {
         if (at_sign(&t, '}')) {
@@ -401,7 +412,7 @@ struct config_node *survey_read(struct survey *s, const char *file, struct str t
     const char *path = str_c(s->arena, str_of(file)), *why;
     struct config_node *root = config_node_new(s->arena, options, NULL, (struct config_place){path, 0});
     if (text.at || read_file(s, path, &text, &why)) {
-        read_text(s, path, text, 0, root);
+        read_text(s, path, text, NULL, root);
     } else {
         config_error_add(s->errors, root->place, false, "can't read it: %s", why);
         s->failed = true;
