@@ -17,6 +17,7 @@ struct conversation {
     unsigned char *progress; /* of each recipient */
     size_t accepted;
     bool mail_accepted;
+    struct outcome refusal; /* of MAIL; DONE: none */
     bool failed;            /* stop: all recipients are decided */
     struct smtp_reply data; /* to DATA; code 0: not sent */
 };
@@ -104,6 +105,11 @@ static void write_lines(struct conversation *t) {
 /* Reads one reply; false when there was none and the conversation is over. */
 static bool reply_to(struct conversation *t, const char *what, int64_t timeout, struct smtp_reply *ret) {
     int error = client_read(t->client, clock_mono_ms() + timeout, t->arena, ret);
+    if ((error || ret->code == 421) && t->refusal.fate != OUTCOME_DONE) {
+        decide_rest(t, t->refusal); /* it said why before it went */
+        close_client(t);
+        return false;
+    }
     if (error == 0 && ret->code == 421) {
         decide_rest(t, smtp_reply_outcome(t->arena, ret, OUTCOME_SESSION));
         return false;
@@ -122,13 +128,13 @@ static void rset_reply(struct conversation *t) {
 }
 
 /* Later replies of the same batch are read even after a refused MAIL, so that replies stay in step. */
-static void mail_reply(struct conversation *t, struct outcome *ret_refusal) {
+static void mail_reply(struct conversation *t) {
     struct smtp_reply reply;
     if (!reply_to(t, "MAIL", t->client->settings->timeouts.mail, &reply))
         return;
     t->mail_accepted = reply.code / 100 == 2;
     if (reply.code >= 400)
-        *ret_refusal = smtp_reply_outcome(t->arena, &reply, OUTCOME_MESSAGE);
+        t->refusal = smtp_reply_outcome(t->arena, &reply, OUTCOME_MESSAGE);
     else if (!t->mail_accepted)
         decide_rest(t, client_unexpected(t->arena, &reply, "MAIL"));
 }
@@ -205,11 +211,11 @@ static int batch_write(struct conversation *t, const struct batch *b) {
     return error ? error : stream_flush(c->stream, deadline);
 }
 
-static void batch_replies(struct conversation *t, const struct batch *b, struct outcome *refusal) {
+static void batch_replies(struct conversation *t, const struct batch *b) {
     if (b->rset)
         rset_reply(t);
     if (b->mail && !t->failed)
-        mail_reply(t, refusal);
+        mail_reply(t);
     for (size_t i = b->first; i < b->end && !t->failed; i++)
         if (t->progress[i] == UNDECIDED)
             rcpt_reply(t, i);
@@ -231,7 +237,6 @@ static void rset_alone(struct conversation *t) {
 /* From MAIL to the reply to DATA. */
 static void envelope(struct conversation *t) {
     size_t next = 0, count = t->transaction->recipient_count;
-    struct outcome refusal = {.fate = OUTCOME_DONE};
     bool mail = true, data = false;
     rset_alone(t);
     while (!t->failed && !data && (mail || next < count || t->accepted)) {
@@ -240,16 +245,16 @@ static void envelope(struct conversation *t) {
         if (error)
             lost(t, error, b.mail ? "MAIL" : "RCPT");
         if (!t->failed)
-            batch_replies(t, &b, &refusal);
-        if (!t->failed && refusal.fate != OUTCOME_DONE && !b.data)
+            batch_replies(t, &b);
+        if (!t->failed && t->refusal.fate != OUTCOME_DONE && !b.data)
             break;
         mail = false;
         next = b.end;
         data = b.data;
     }
     t->client->dirty = t->mail_accepted;
-    if (!t->failed && refusal.fate != OUTCOME_DONE) {
-        decide_rest(t, refusal);
+    if (!t->failed && t->refusal.fate != OUTCOME_DONE) {
+        decide_rest(t, t->refusal);
         t->failed = t->data.code != 354;
     }
 }
@@ -400,6 +405,7 @@ enum smtp_client_state smtp_client_send(struct smtp_client *client, struct smtp_
                                         struct arena *arena) {
     size_t count = transaction->recipient_count;
     struct conversation t = {.client = client,
+                             .refusal = {.fate = OUTCOME_DONE},
                              .transaction = transaction,
                              .arena = arena,
                              .ends = arena_array(arena, size_t, count),

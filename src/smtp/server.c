@@ -139,7 +139,7 @@ int server_read_line(struct server *s, size_t limit) {
 
 static void forget(struct server *s) {
     s->open = false;
-    s->session.recipients = 0;
+    s->session.recipients = s->excess = 0;
     s->session.mail = (struct smtp_mail){0};
     arena_reset(s->session.transaction);
 }
@@ -217,6 +217,9 @@ static void execute(struct server *s) {
         handlers[command.verb](s, command.argument);
     else if (command.verb == SMTP_UNKNOWN && is_http(command.name))
         server_close(s, &SMTP_REPLY(421, "4.7.0", "This is an SMTP server"), command.name);
+    else if (command.verb == SMTP_UNKNOWN && str_eq_nocase(command.name, STR("BDAT")))
+        server_close(s, &SMTP_REPLY(502, "5.5.1", "CHUNKING is not offered"),
+                     command.name); /* its chunk follows */
     else
         server_refuse(s, &refusal, command.verb == SMTP_UNKNOWN ? STR("") : smtp_verbs[command.verb].name);
     if (refusal.code && command.verb == SMTP_DATA)

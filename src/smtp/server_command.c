@@ -139,8 +139,10 @@ void server_rcpt(struct server *s, struct str argument) {
     unsigned offered = session->esmtp ? s->settings->offers : 0;
     struct smtp_rcpt rcpt;
     struct smtp_reply reply = {0};
-    if (s->settings->max_recipients && session->recipients >= s->settings->max_recipients)
+    if (s->settings->max_recipients && session->recipients >= s->settings->max_recipients) {
         reply = SMTP_REPLY(452, "4.5.3", "Too many recipients");
+        s->commands -= s->excess++ < EXCESS_MAX; /* a pipelining client says them all before it knows */
+    }
     if (reply.code == 0)
         reply = smtp_rcpt_parse(str_copy(session->transaction, argument), offered, session->mail.smtputf8,
                                 session->transaction, &rcpt);

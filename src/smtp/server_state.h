@@ -4,7 +4,7 @@
 #include "smtp/data.h"
 #include "smtp/server.h"
 
-enum { HELO_MAX = 255, SKIP_MAX = 1 << 20, DRAIN_MIN = 1 << 20 };
+enum { HELO_MAX = 255, SKIP_MAX = 1 << 20, DRAIN_MIN = 1 << 20, EXCESS_MAX = 10000 };
 
 struct server {
     struct smtp_session session;
@@ -18,6 +18,7 @@ struct server {
     bool over;       /* the session ends */
     int error;       /* why, when it was not we or QUIT */
     unsigned commands, errors, auth_failures;
+    unsigned excess; /* recipients over the limit, in this transaction */
     char helo[HELO_MAX + 1];
 };
 

@@ -155,6 +155,8 @@ static const struct dialogue dialogues[] = {
      .max_commands = 3},
     {"bare LF in a command", STR("NOOP\nMAIL FROM:<>\r\n"),
      GREETING "500 5.5.2 Lines must end with CRLF; closing the connection\r\n"},
+    {"a chunk is never a command", STR("EHLO c.example\r\nMAIL FROM:<>\r\nBDAT 14 LAST\r\nRSET\r\n"),
+     GREETING EHLO_REPLY MAIL_OK "502 5.5.1 CHUNKING is not offered\r\n"},
     {"a browser", STR("POST / HTTP/1.1\r\nHost: x\r\n"), GREETING "421 4.7.0 This is an SMTP server\r\n"},
     {"shutdown at once", STR("NOOP\r\n"), GREETING "421 4.3.2 Shutting down, try again later\r\n",
      .stop_at = 1},
