@@ -103,10 +103,11 @@ static enum smtp_auth_result hook_auth(void *arg, const struct smtp_session *ses
     } else if (call.result != SLUICE_EDENIED) {
         result = SMTP_AUTH_TEMPORARY;
     }
-    if (result != SMTP_AUTH_OK)
-        log_event(in->flow->log, LOG_WARNING, "login refused", "client", ip_text(&session->peer, ip), "user",
-                  str_c(session->arena, *user), "why", call.why.len ? str_c(session->arena, call.why) : NULL,
-                  NULL);
+    if (result != SMTP_AUTH_OK || call.why.len)
+        log_event(in->flow->log, LOG_WARNING,
+                  result == SMTP_AUTH_OK ? "login by an old user file" : "login refused", "client",
+                  ip_text(&session->peer, ip), "user", str_c(session->arena, *user), "why",
+                  call.why.len ? str_c(session->arena, call.why) : NULL, NULL);
     settings_unref(settings);
     return result;
 }
@@ -261,6 +262,22 @@ static int hook_data_bytes(void *arg, const struct smtp_session *session, struct
 #define REFUSAL(code, enhanced, text)                                                                        \
     ((struct outcome){OUTCOME_MESSAGE, OUTCOME_NEVER, (code), STR(enhanced), STR(text), false})
 
+/* A user's From must say one thing to everybody: what a lenient reader might take for a second one is
+ * refused. */
+static bool unclear_sender(const struct header *header, struct str head, int error,
+                           const struct address_list *from, struct outcome *ret_refusal) {
+    size_t fields = header_count(header, STR("From"));
+    if (fields > 1)
+        *ret_refusal = REFUSAL(554, "5.6.0", "The message has more than one From field");
+    else if (fields && (error || !from->count))
+        *ret_refusal = REFUSAL(554, "5.6.0", "The From field holds no address that can be read");
+    else if (header->count && !header->separated && header->body_at < head.len)
+        *ret_refusal = REFUSAL(554, "5.6.0", "A line in the header is no header field");
+    else
+        return false;
+    return true;
+}
+
 /* What the header alone decides. True: *ret_refusal says no. */
 static bool refuse_by_header(struct transaction *t, const struct smtp_session *session,
                              struct outcome *ret_refusal) {
@@ -278,10 +295,8 @@ static bool refuse_by_header(struct transaction *t, const struct smtp_session *s
     attribute_facts(t, session, &facts);
     struct str value = header_value(a->arena, &a->header, STR("From"));
     int error = value.at ? address_list_parse(a->arena, value, &from) : 0;
-    if (session->user.len && (error || (value.at && !from.count))) {
-        *ret_refusal = REFUSAL(554, "5.6.0", "The From field holds no address that can be read");
+    if (session->user.len && unclear_sender(&a->header, buf_view(&t->head), error, &from, ret_refusal))
         return true;
-    }
     facts.from = value.at ? &from : NULL; /* without one, a submission gets its own */
     return !attribute(t->settings->policy, &facts, &a->by, ret_refusal);
 }
