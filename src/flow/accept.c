@@ -4,9 +4,10 @@
 #include "mail/build.h"
 #include "mail/mime.h"
 #include "rt/fiber.h"
+#include "trace/trace.h"
 #include <stdatomic.h>
 
-enum { SUBJECT_MAX = 512, MESSAGE_ID_MAX = 500 };
+enum { SUBJECT_MAX = 512, MESSAGE_ID_MAX = 500, TRACE_BACKLOG_MAX = 150 * 1000 };
 
 /* ---- waiting for the spool ---- */
 
@@ -189,11 +190,27 @@ static int enqueue(struct flow *flow, const struct acceptance *a, const struct s
     return queue_put(flow->queue, message, inits, a->recipient_count);
 }
 
+/* What is accepted must be traceable: mail waits outside while the store has no room. */
+static bool trace_is_behind(struct flow *flow) {
+    struct trace_counts counts;
+    trace_counts(flow->trace, &counts);
+    return counts.backlog > TRACE_BACKLOG_MAX;
+}
+
 struct outcome accept_message(struct flow *flow, struct acceptance *a) {
     struct classify_facts facts;
     struct decision decision;
     const struct pool *pool = NULL;
     struct outcome refusal;
+    if (trace_is_behind(flow)) {
+        spool_body_abort(a->body);
+        return (struct outcome){OUTCOME_MESSAGE,
+                                OUTCOME_LATER,
+                                451,
+                                STR("4.3.1"),
+                                STR("The trace store does not keep up, try again later"),
+                                false};
+    }
     if (accept_classify(flow, a, &facts, &decision, &pool, &refusal) != 0) {
         spool_body_abort(a->body);
         return refusal;

@@ -103,13 +103,13 @@ static int accept_report(struct flow *flow, struct settings *settings, const str
 }
 
 static int build(const struct settings *settings, const struct spool_message *m, uint64_t message,
-                 struct spool *spool, const struct tenant *tenant, const struct dsn_recipient *recipients,
-                 size_t count, struct trace_id *id, struct arena *arena, struct buf *out,
-                 uint8_t *ret_flags) {
+                 struct spool *spool, const struct tenant *tenant, enum spool_ret returned,
+                 const struct dsn_recipient *recipients, size_t count, struct trace_id *id,
+                 struct arena *arena, struct buf *out, uint8_t *ret_flags) {
     struct buf original __attribute__((cleanup(buf_free))) = {0};
     /* RET=HDRS and the default need only the start; RET=FULL the whole. */
     struct original_call call = {
-        spool, message, &original, m->ret == SPOOL_RET_FULL ? SIZE_MAX : DSN_FULL_MAX + 1, false, 0};
+        spool, message, &original, returned == SPOOL_RET_FULL ? SIZE_MAX : DSN_FULL_MAX + 1, false, 0};
     offload(read_original, &call);
     if (call.error)
         buf_clear(&original); /* the sender must hear of it even when the body is damaged */
@@ -122,7 +122,7 @@ static int build(const struct settings *settings, const struct spool_message *m,
         .to = m->return_path,
         .arrival_ms = m->arrival,
         .wall_ms = clock_wall_ms(),
-        .ret = (enum dsn_ret)m->ret,
+        .ret = (enum dsn_ret)returned,
         .original = buf_view(&original),
         .original_complete = !call.error && call.complete,
         .recipients = recipients,
@@ -134,6 +134,26 @@ static int build(const struct settings *settings, const struct spool_message *m,
     return error;
 }
 
+/* Builds and accepts it; one that is too big to store returns the header only. */
+static int send_report(struct flow *flow, struct settings *settings, const struct spool_message *m,
+                       uint64_t message, const struct dsn_recipient *recipients, size_t count,
+                       struct trace_id *id, struct arena *arena) {
+    const struct tenant *tenant = m->tenant.len ? policy_tenant(settings->policy, m->tenant) : NULL;
+    struct buf report __attribute__((cleanup(buf_free))) = {0};
+    enum spool_ret returned = m->ret;
+    for (;;) {
+        uint8_t flags = 0;
+        buf_clear(&report);
+        int error = build(settings, m, message, flow->spool, tenant, returned, recipients, count, id, arena,
+                          &report, &flags);
+        if (!error)
+            error = accept_report(flow, settings, m, tenant, buf_view(&report), flags, *id, arena);
+        if (error != SLUICE_ETOOBIG || returned == SPOOL_RET_HDRS)
+            return error;
+        returned = SPOOL_RET_HDRS;
+    }
+}
+
 int bounce_send(struct flow *flow, const struct spool_message *m, const struct settle_recipient *failed,
                 size_t count, const struct settle_where *where, struct arena *arena,
                 struct bounce_result *ret) {
@@ -143,14 +163,8 @@ int bounce_send(struct flow *flow, const struct spool_message *m, const struct s
     if (!due)
         return 0;
     struct settings *settings = flow_settings(flow);
-    const struct tenant *tenant = m->tenant.len ? policy_tenant(settings->policy, m->tenant) : NULL;
-    struct buf report __attribute__((cleanup(buf_free))) = {0};
     struct trace_id id = trace_id_new(clock_wall_ms());
-    uint8_t flags = 0;
-    int error = build(settings, m, failed[0].delivery->message, flow->spool, tenant, recipients, due, &id,
-                      arena, &report, &flags);
-    if (!error)
-        error = accept_report(flow, settings, m, tenant, buf_view(&report), flags, id, arena);
+    int error = send_report(flow, settings, m, failed[0].delivery->message, recipients, due, &id, arena);
     settings_unref(settings);
     if (error) {
         log_event(flow->log, LOG_ERROR, "a report could not be made; the failure waits for it", "trace_id",

@@ -23,6 +23,7 @@ struct connecting {
     struct outcome *why;
     int64_t until; /* earliest time at which a source wakes; 0: none was missed */
     bool tried;    /* some host was dialled */
+    bool ours;     /* the last fault was this host's own: no descriptors, a shutdown */
 };
 
 void connection_close(struct connection *c, bool quit) {
@@ -55,26 +56,43 @@ static void set_why(struct connecting *c, const struct route_target *t, const ch
     };
 }
 
-/* The address that the next connection to this host leaves from, already past the guard; NULL: none. */
-static const struct source *next_source(struct connecting *c, const struct route_target *t) {
+/* The configuration of this moment: a reload in the middle of a long attempt counts from the next host on. */
+static bool renew_settings(struct connecting *c) {
+    settings_unref(c->to->settings);
+    c->to->settings = flow_settings(c->flow);
+    c->pool = pool_find(c->to->settings->pools, c->to->pool);
+    if (!c->pool)
+        c->why->text = STR("no pool carries this mail");
+    return c->pool != NULL;
+}
+
+/* Invariant 1, before the bind. */
+static bool guarded(struct connecting *c, const struct ip *source) {
     char reason[GUARD_REASON_SIZE];
-    unsigned family = ip_is_v4(&t->ip) ? FAMILY_V4 : FAMILY_V6;
-    struct pick pick = flow_pick(c->flow, c->to->settings, c->pool, family, c->route->receiver, &c->sticky);
-    if (!pick.source) {
-        int64_t until = pick.reason == PICK_RESTING ? pick.earliest : clock_wall_ms() + NO_SOURCE_WAIT_MS;
-        if (!c->until || until < c->until)
-            c->until = until;
-        if (!c->tried)
-            c->why->text = str_printf(c->to->arena, "pool %.*s: %s", STR_FMT(c->pool->name),
-                                      pick_reason_text(pick.reason));
-        return NULL;
-    }
-    if (guard_check(c->to->settings->pools, c->class, c->pool->name, &pick.source->ip, reason) == 0)
-        return pick.source;
+    struct settings *now = flow_settings(c->flow);
+    bool allowed = guard_check(now->pools, c->class, c->to->pool, source, reason) == 0;
+    settings_unref(now);
+    if (allowed)
+        return true;
     c->why->text = str_copy(c->to->arena, str_of(reason));
     c->until = clock_wall_ms() + NO_SOURCE_WAIT_MS;
-    log_event(c->flow->log, LOG_ERROR, "ALARM: the guard stopped a connection", "why", reason, NULL);
-    FLOW_COUNT(c->flow, guard_alarms, 1);
+    c->ours = true;
+    log_event(c->flow->log, LOG_WARNING, "the guard stopped a connection", "why", reason, NULL);
+    return false;
+}
+
+/* The address that the next connection to this host leaves from; NULL: none. */
+static const struct source *next_source(struct connecting *c, const struct route_target *t) {
+    unsigned family = ip_is_v4(&t->ip) ? FAMILY_V4 : FAMILY_V6;
+    struct pick pick = flow_pick(c->flow, c->to->settings, c->pool, family, c->route->receiver, &c->sticky);
+    if (pick.source)
+        return pick.source;
+    int64_t until = pick.reason == PICK_RESTING ? pick.earliest : clock_wall_ms() + NO_SOURCE_WAIT_MS;
+    if (!c->until || until < c->until)
+        c->until = until;
+    if (!c->tried)
+        c->why->text =
+            str_printf(c->to->arena, "pool %.*s: %s", STR_FMT(c->pool->name), pick_reason_text(pick.reason));
     return NULL;
 }
 
@@ -87,39 +105,57 @@ static struct str ehlo_name(const struct connecting *c, const struct source *sou
     return str_of(source_ehlo(source, d && d->ehlo == EHLO_PTR));
 }
 
+static int dial_guarded(struct connecting *c, const struct route_target *t) {
+    if (!guarded(c, &c->to->source))
+        return SLUICE_ECANCELLED;
+    int error = net_dial(&c->to->source, &t->ip, t->port, clock_mono_ms() + CONNECT_MS, &c->to->stream);
+    if (error == SLUICE_ELIMIT || error == SLUICE_ECANCELLED) {
+        c->ours = true;
+        c->why->text = str_of(error_text(error));
+    }
+    return error;
+}
+
+/* It rests, with an alarm; the next pick gives another of the same pool. */
+static void unbindable(struct connecting *c) {
+    char ip[IP_TEXT_SIZE];
+    const struct ip *source = &c->to->source;
+    log_event(c->flow->log, LOG_ERROR, "ALARM: a source can't be bound", "source", ip_text(source, ip),
+              "pool", str_c(c->to->arena, c->to->pool), NULL);
+    flow_source_rest(c->flow, c->to->pool, source, clock_wall_ms() + UNBINDABLE_REST_MS,
+                     STR("the address can't be bound on this host"));
+    if (ip_eq(&c->sticky, source))
+        c->sticky = (struct ip){0};
+    c->why->text =
+        str_printf(c->to->arena, "pool %.*s: %s can't be bound on this host", STR_FMT(c->to->pool), ip);
+    c->until = clock_wall_ms() + UNBINDABLE_REST_MS;
+}
+
 /* Dials one host from a source that can be bound: 0, or an error of net_dial; BIND: no source is left. */
 static int dial(struct connecting *c, const struct route_target *t) {
-    for (int i = 0; i < BIND_TRIES; i++) {
+    for (int i = 0; i < BIND_TRIES && renew_settings(c); i++) {
         const struct source *source = next_source(c, t);
         if (!source)
-            return SLUICE_EBIND;
+            break;
         c->to->source = source->ip;
         c->to->ehlo = str_copy(c->to->arena, ehlo_name(c, source));
         c->to->target = *t;
-        int error = net_dial(&source->ip, &t->ip, t->port, clock_mono_ms() + CONNECT_MS, &c->to->stream);
+        int error = dial_guarded(c, t);
         if (error != SLUICE_EBIND)
             return error;
-        char ip[IP_TEXT_SIZE];
-        log_event(c->flow->log, LOG_ERROR, "ALARM: a source can't be bound", "source",
-                  ip_text(&source->ip, ip), "pool", str_c(c->to->arena, c->pool->name), NULL);
-        flow_source_rest(c->flow, c->pool->name, &source->ip, clock_wall_ms() + UNBINDABLE_REST_MS,
-                         STR("the address can't be bound on this host"));
-        if (ip_eq(&c->sticky, &source->ip))
-            c->sticky = (struct ip){0};
-        c->why->text =
-            str_printf(c->to->arena, "pool %.*s: %s can't be bound on this host", STR_FMT(c->pool->name), ip);
-        c->until = clock_wall_ms() + UNBINDABLE_REST_MS;
+        unbindable(c);
     }
     return SLUICE_EBIND;
 }
 
 static int greet(struct connecting *c, bool tls) {
-    struct smtp_client_settings settings = smtp_client_defaults();
-    settings.ehlo = c->to->ehlo;
-    settings.server_name = c->to->target.host;
-    settings.tls = tls ? SMTP_CLIENT_TLS_OPPORTUNISTIC : SMTP_CLIENT_TLS_NONE;
-    settings.tls_context = c->flow->client_tls;
-    return smtp_client_start(c->to->stream, &settings, c->to->arena, &c->to->client, c->why);
+    struct smtp_client_settings *settings = &c->to->client_settings;
+    *settings = smtp_client_defaults();
+    settings->ehlo = c->to->ehlo;
+    settings->server_name = c->to->target.host;
+    settings->tls = tls ? SMTP_CLIENT_TLS_OPPORTUNISTIC : SMTP_CLIENT_TLS_NONE;
+    settings->tls_context = c->flow->client_tls;
+    return smtp_client_start(c->to->stream, settings, c->to->arena, &c->to->client, c->why);
 }
 
 /* One host, from connect to EHLO; a failed handshake is retried once in clear on a new connection from the
@@ -135,7 +171,7 @@ static int try_host(struct connecting *c, const struct route_target *t) {
         error = greet(c, true);
         if (error == SLUICE_ETLS) {
             c->to->stream = stream_free(c->to->stream);
-            error = net_dial(&c->to->source, &t->ip, t->port, clock_mono_ms() + CONNECT_MS, &c->to->stream);
+            error = dial_guarded(c, t);
             if (error)
                 set_why(c, t, "4.4.1", error);
             else
@@ -170,8 +206,8 @@ static enum connect_result try_all(struct connecting *c, const struct ip *sticky
         int error = try_host(c, &targets[i]);
         if (!error)
             return CONNECT_OK;
-        if (error == SLUICE_ECANCELLED)
-            break;
+        if (c->ours)
+            return CONNECT_NO_SOURCE;
     }
     c->why->scope = OUTCOME_RECEIVER;
     c->why->fate = OUTCOME_LATER; /* a host's refusal is no verdict on the mail: it expires if it stays */
@@ -188,17 +224,15 @@ enum connect_result connect_route(struct flow *flow, struct connection *to, cons
                                 .code = 451,
                                 .enhanced = STR("4.3.5"),
                                 .text = STR("no pool carries this mail")};
-    to->settings = flow_settings(flow);
     to->pool = pool;
     struct connecting c = {.flow = flow,
                            .to = to,
                            .route = route,
-                           .pool = pool_find(to->settings->pools, pool),
                            .class = class,
                            .sticky = *sticky,
                            .where = ret_where,
                            .why = ret_why};
-    enum connect_result result = c.pool ? try_all(&c, sticky) : CONNECT_NO_SOURCE;
+    enum connect_result result = try_all(&c, sticky);
     *ret_until = c.until ? c.until : clock_wall_ms() + NO_SOURCE_WAIT_MS;
     if (result != CONNECT_OK)
         to->settings = settings_unref(to->settings);

@@ -11,7 +11,8 @@
 struct connection {
     struct stream *stream; /* NULL: none */
     struct smtp_client *client;
-    struct settings *settings; /* that it was made under; one reference */
+    struct smtp_client_settings client_settings; /* the client looks at them while it lives */
+    struct settings *settings;                   /* that it was made under; one reference */
     struct ip source;
     struct str pool, ehlo;
     struct route_target target;

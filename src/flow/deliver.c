@@ -7,7 +7,7 @@
 #include "pool/guard.h"
 #include <stdio.h>
 
-enum { IDLE_MS = 2000, PROBE_AFTER_MS = 1000, RECIPIENTS_MAX = 100, READ_RETRY_MS = 60 * 1000 };
+enum { IDLE_MS = 2000, PROBE_AFTER_MS = 1000, RECIPIENTS_MAX = 1000, READ_RETRY_MS = 60 * 1000 };
 
 /* One session: a connection, and the transactions on it. */
 struct session {
@@ -15,6 +15,9 @@ struct session {
     struct queue_session *queue;
     struct connection connection;
     struct message_source *source; /* of the transaction */
+    int read_error;                /* of `source` */
+    bool body_begun;               /* of the transaction: the receiver has a part of it */
+    bool good;                     /* the receiver dealt with mail on this connection */
     unsigned transactions;         /* that were begun on the connection */
     enum mail_class class;         /* of the transaction */
     char guard_reason[GUARD_REASON_SIZE];
@@ -95,14 +98,23 @@ static void fill_transaction(const struct batch *b, struct smtp_transaction *t) 
     }
 }
 
-/* A connection that had served others may be closed by its receiver between two messages: then this one was
- * not tried. The first on a connection always counts, so this ends. */
-static bool untried(const struct session *s, const struct smtp_transaction *t) {
-    if (s->transactions <= 1)
-        return false;
+/* What concerns the connection is no verdict on the mail, whatever the code. What can't be read back will
+ * never be. */
+static void weigh(const struct session *s, struct smtp_transaction *t) {
+    for (size_t i = 0; i < t->recipient_count; i++) {
+        struct outcome *o = &t->recipients[i].outcome;
+        if (o->scope >= OUTCOME_SESSION && o->fate == OUTCOME_NEVER)
+            o->fate = OUTCOME_LATER;
+        if (s->read_error == SLUICE_ECORRUPT)
+            *o = message_damaged();
+    }
+}
+
+/* Did the whole transaction end by the connection's end, without a word on the mail? */
+static bool cut_off(const struct smtp_transaction *t) {
     for (size_t i = 0; i < t->recipient_count; i++) {
         const struct smtp_transaction_recipient *r = &t->recipients[i];
-        if (r->uncertain || r->outcome.fate != OUTCOME_LATER || r->outcome.scope != OUTCOME_SESSION)
+        if (r->uncertain || r->outcome.fate != OUTCOME_LATER || r->outcome.scope < OUTCOME_SESSION)
             return false;
     }
     return true;
@@ -126,7 +138,28 @@ static void settle_batch(struct session *s, const struct batch *b, const struct 
 }
 
 static int read_chunk(void *arg, struct str *ret_chunk) {
-    return message_read(((struct session *)arg)->source, ret_chunk);
+    struct session *s = arg;
+    s->body_begun = true;
+    s->read_error = message_read(s->source, ret_chunk);
+    return s->read_error;
+}
+
+/* After what was sent. A connection that had served others may be closed by its receiver between two
+ * messages: then this one was not tried, and goes on at once. A first one that is cut off closes the lane for
+ * a while. */
+static void after_transaction(struct session *s, const struct batch *b, struct smtp_transaction *t) {
+    weigh(s, t);
+    bool cut = cut_off(t);
+    if (cut && s->good && !s->body_begun) {
+        return_all(s, b);
+        return;
+    }
+    if (cut && !s->good)
+        queue_close_lane(s->queue, 0, &t->recipients[0].outcome);
+    if (!cut && !s->good)
+        queue_session_connected(s->queue, &s->connection.source);
+    s->good |= !cut;
+    settle_batch(s, b, t);
 }
 
 /* True: the connection can be used again. */
@@ -146,14 +179,13 @@ static bool transact(struct session *s, const struct batch *b) {
         return true;
     }
     s->transactions++;
+    s->body_begun = false;
     enum smtp_client_state state = smtp_client_send(s->connection.client, &t, b->arena);
     message_close(s->source);
     if (s->guard_stopped)
         stopped_by_guard(s, b);
-    else if (untried(s, &t))
-        return_all(s, b);
     else
-        settle_batch(s, b, &t);
+        after_transaction(s, b, &t);
     return state == SMTP_CLIENT_READY && !s->guard_stopped;
 }
 
@@ -170,7 +202,6 @@ static bool open_connection(struct session *s, const struct batch *b) {
                       s->class, &sticky, &where, &why, &until);
     if (result == CONNECT_OK) {
         FLOW_COUNT(s->flow, sessions, 1);
-        queue_session_connected(s->queue, &s->connection.source);
         return true;
     }
     if (result == CONNECT_NO_SOURCE) {
@@ -229,6 +260,11 @@ static bool serve(struct session *s, struct batch *b, int64_t idle_since) {
     return transact(s, b);
 }
 
+static size_t recipients_most(struct flow *flow) {
+    size_t most = flow_here(flow)->settings->delivery.recipients_per_transaction;
+    return most < RECIPIENTS_MAX ? most : RECIPIENTS_MAX;
+}
+
 void deliver_session(void *flow, struct queue_session *queue) {
     struct session s = {.flow = flow, .queue = queue};
     struct arena *arena = arena_new(0);
@@ -238,7 +274,7 @@ void deliver_session(void *flow, struct queue_session *queue) {
         struct delivery *deliveries[RECIPIENTS_MAX];
         int64_t since = clock_mono_ms();
         struct batch b = {.deliveries = deliveries, .arena = arena};
-        b.count = queue_take(queue, RECIPIENTS_MAX, since + IDLE_MS, deliveries);
+        b.count = queue_take(queue, recipients_most(flow), since + IDLE_MS, deliveries);
         if (!b.count)
             break;
         usable = serve(&s, &b, since);

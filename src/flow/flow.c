@@ -5,7 +5,7 @@
 #include "trace/trace.h"
 #include <stdlib.h>
 
-enum { TRACE_WAIT_MS = 20, TRACE_WAITS = 250, SOURCE_REASON_MAX = 200 };
+enum { TRACE_LOOK_MS = 20, TRACE_WAIT_MS = 2000, TRACE_STUCK_MS = 10 * 1000, SOURCE_REASON_MAX = 200 };
 
 struct flow_worker *flow_here(struct flow *flow) {
     (void)flow;
@@ -25,18 +25,22 @@ uint64_t flow_random(struct flow *flow) {
     return *x * 0x2545f4914f6cdd1dULL;
 }
 
+/* Mail goes on when the trace does not: after one long wait in vain the next events don't wait. */
 void flow_trace(struct flow *flow, struct trace_event *event) {
-    for (int i = 0; i < TRACE_WAITS; i++) {
-        int error = trace_emit(flow->trace, event);
-        if (error == SLUICE_EFULL && fiber_self() && fiber_sleep(TRACE_WAIT_MS) == 0)
-            continue;
-        if (error == 0)
-            return;
-        break;
+    struct flow_worker *here = flow_here(flow);
+    int error = trace_emit(flow->trace, event);
+    int64_t until = clock_mono_ms() + TRACE_WAIT_MS;
+    while (error == SLUICE_EFULL && here->trace_stuck_until < clock_mono_ms() && fiber_self() &&
+           fiber_sleep(TRACE_LOOK_MS) == 0) {
+        error = trace_emit(flow->trace, event);
+        if (error && clock_mono_ms() > until)
+            here->trace_stuck_until = clock_mono_ms() + TRACE_STUCK_MS;
     }
+    if (!error)
+        return;
     FLOW_COUNT(flow, trace_lost, 1);
     log_event(flow->log, LOG_ERROR, "trace event lost", "trace_id", event->trace_id.text, "event",
-              trace_kind_name(event->event), NULL);
+              trace_kind_name(event->event), "error", error_text(error), NULL);
 }
 
 struct pick_call {

@@ -46,7 +46,8 @@ struct flow_worker {
     struct map *clients;       /* connections of the clients that it owns (admission.h) */
     void *intakes;             /* head of the list of its SMTP sessions (intake.c) */
     struct flow_counters counters;
-    uint64_t random; /* state of flow_random */
+    int64_t trace_stuck_until; /* monotonic ms: the trace does not keep up, nobody waits for it */
+    uint64_t random;           /* state of flow_random */
 };
 
 struct flow {
@@ -72,7 +73,8 @@ uint64_t flow_random(struct flow *);
 #define FLOW_COUNT(flow, name, by)                                                                           \
     atomic_fetch_add_explicit(&flow_here(flow)->counters.name, (by), memory_order_relaxed)
 
-/* Emits; when the store's backlog is full, waits for room (in a fiber) for a while, then counts the loss. */
+/* Emits; when the store's backlog is full, waits for room (in a fiber) for a while, then logs and counts the
+ * loss. */
 void flow_trace(struct flow *, struct trace_event *);
 
 /* Asks the owner of `pool` for a source for `receiver` (pool_pick); from a fiber. The result's source lives

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <sys/queue.h>
 
-enum { RECIPIENTS_FIRST = 16 };
+enum { RECIPIENTS_FIRST = 16, TURN_AWAY_MS = 5000 };
 
 /* One connection. */
 struct intake {
@@ -22,7 +22,6 @@ struct intake {
     const struct smtp_session *session;
     struct fiber *fiber;
     struct transaction *transaction;
-    bool admitted;
     LIST_ENTRY(intake) next;
 };
 
@@ -60,17 +59,8 @@ static const struct listener *listener_of(const struct settings *settings, struc
 static struct smtp_reply hook_connect(void *arg, const struct smtp_session *session) {
     struct intake *in = arg;
     in->session = session;
-    const struct listener *listener = listener_of(in->settings, in->listener->name);
     FLOW_COUNT(in->flow, connections, 1);
-    switch (admission_enter(in->flow, &in->listener->connections, listener, &session->peer)) {
-    case ADMISSION_OK:
-        in->admitted = true;
-        return (struct smtp_reply){0};
-    case ADMISSION_CLIENT:
-        return SMTP_REPLY(421, "4.7.0", "Too many connections from your address");
-    default:
-        return SMTP_REPLY(421, "4.3.2", "Too many connections, try again later");
-    }
+    return (struct smtp_reply){0};
 }
 
 struct login_call {
@@ -118,8 +108,6 @@ static void hook_closed(void *arg, const struct smtp_session *session, int error
     if (error && error != SLUICE_ECLOSED)
         log_event(in->flow->log, LOG_INFO, "session ended", "client", ip_text(&session->peer, ip), "why",
                   error_text(error), NULL);
-    if (in->admitted)
-        admission_leave(in->flow, &in->listener->connections, &session->peer);
 }
 
 static bool hook_stopping(void *arg) { return ((struct intake *)arg)->flow->stopping; }
@@ -377,33 +365,59 @@ session_settings(const struct settings *settings, const struct listener *listene
     return s;
 }
 
+static const struct smtp_server_hooks hooks = {
+    .connect = hook_connect,
+    .auth = hook_auth,
+    .mail = hook_mail,
+    .rcpt = hook_rcpt,
+    .data_begin = hook_data_begin,
+    .data_bytes = hook_data_bytes,
+    .data_end = hook_data_end,
+    .reset = hook_reset,
+    .refused = hook_refused,
+    .closed = hook_closed,
+    .stopping = hook_stopping,
+};
+
+/* A refused connection costs no TLS handshake; a client of implicit TLS sees it closed. */
+static void turn_away(struct stream *stream, enum admission why) {
+    struct str reply = why == ADMISSION_CLIENT ? STR("421 4.7.0 Too many connections from your address\r\n")
+                                               : STR("421 4.3.2 Too many connections, try again later\r\n");
+    int64_t deadline = clock_mono_ms() + TURN_AWAY_MS;
+    int error = stream_write(stream, reply, deadline);
+    if (!error)
+        error = stream_flush(stream, deadline);
+    (void)error; /* it is closed either way */
+    stream_free(stream);
+}
+
+static void serve(struct intake *in, const struct listener *configured, struct stream *stream,
+                  const struct ip *client) {
+    struct intake_listener *listener = in->listener;
+    enum admission admission = admission_enter(in->flow, &listener->connections, configured, client);
+    if (admission != ADMISSION_OK) {
+        turn_away(stream, admission);
+        return;
+    }
+    struct smtp_server_settings settings = session_settings(in->settings, configured, listener->tls);
+    LIST_INSERT_HEAD(list_of(in->flow), in, next);
+    smtp_serve(stream, &settings, &hooks, in);
+    LIST_REMOVE(in, next);
+    end_transaction(in);
+    admission_leave(in->flow, &listener->connections, client);
+}
+
 void intake_serve(void *arg, struct stream *stream) {
-    static const struct smtp_server_hooks hooks = {
-        .connect = hook_connect,
-        .auth = hook_auth,
-        .mail = hook_mail,
-        .rcpt = hook_rcpt,
-        .data_begin = hook_data_begin,
-        .data_bytes = hook_data_bytes,
-        .data_end = hook_data_end,
-        .reset = hook_reset,
-        .refused = hook_refused,
-        .closed = hook_closed,
-        .stopping = hook_stopping,
-    };
     struct intake_listener *listener = arg;
     struct intake in = {.flow = listener->flow, .listener = listener, .fiber = fiber_self()};
     in.settings = flow_settings(in.flow);
     const struct listener *configured = listener_of(in.settings, listener->name);
-    if (configured) {
-        struct smtp_server_settings settings = session_settings(in.settings, configured, listener->tls);
-        LIST_INSERT_HEAD(list_of(in.flow), &in, next);
-        smtp_serve(stream, &settings, &hooks, &in);
-        LIST_REMOVE(&in, next);
-        end_transaction(&in);
-    } else { /* a reload took the listener away while this connection waited */
+    struct ip client;
+    /* Gone already, or its listener is: who it was decides what it may, so nobody is nobody. */
+    if (configured && stream_peer(stream, &client, NULL))
+        serve(&in, configured, stream, &client);
+    else
         stream_free(stream);
-    }
     settings_unref(in.settings);
 }
 

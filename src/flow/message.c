@@ -61,6 +61,16 @@ static int scan(struct message_source *s) {
     return error;
 }
 
+struct outcome message_damaged(void) {
+    return (struct outcome){
+        .scope = OUTCOME_MESSAGE,
+        .fate = OUTCOME_NEVER,
+        .code = 554,
+        .enhanced = STR("5.3.0"),
+        .text = STR("The stored message is damaged and can't be sent; please send it again"),
+    };
+}
+
 static struct outcome why_not(const struct message_source *s, int error, struct arena *arena) {
     if (s->convert && (error == SLUICE_EDENIED || error == SLUICE_ETOOBIG))
         return (struct outcome){
@@ -72,6 +82,8 @@ static struct outcome why_not(const struct message_source *s, int error, struct 
                 str_printf(arena, "The receiver takes no 8-bit mail and the message can't be converted: %s",
                            convert_why(s->convert)),
         };
+    if (error == SLUICE_ECORRUPT)
+        return message_damaged();
     return (struct outcome){
         .scope = OUTCOME_MESSAGE,
         .fate = OUTCOME_LATER,

@@ -15,5 +15,7 @@ struct message_source;
                                struct outcome *ret_why);
 /* The next piece; empty at the end. Negative: it can't be read, or its checksum is wrong. */
 [[nodiscard]] int message_read(struct message_source *, struct str *ret_chunk);
+/* What becomes of recipients whose message can't be read back from the spool, ever. */
+struct outcome message_damaged(void);
 /* NULL is fine. */
 void message_close(struct message_source *);

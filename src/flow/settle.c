@@ -70,92 +70,122 @@ static void log_fate(struct flow *flow, const struct trace_event *event, struct 
 
 /* ---- one fate ---- */
 
-static void settle_delivered(struct flow *flow, struct trace_event *event, uint64_t message,
-                             uint32_t recipient) {
-    struct spool_outcome fate = {
-        .fate = SPOOL_DELIVERED, .time = event->time, .source = event->outbound_ip, .reply = event->reply};
-    spool_outcome(flow->spool, message, recipient, &fate, NULL, NULL);
-    flow_trace(flow, event);
-    FLOW_COUNT(flow, delivered, 1);
+/* An attempt's end, on its way to spool, trace and queue. */
+struct ending {
+    struct delivery *delivery;
+    struct outcome outcome;
+    struct trace_event event;
+    struct spool_outcome fate;
+};
+
+static enum trace_kind kind_of(enum outcome_fate fate) {
+    return fate == OUTCOME_DONE ? TRACE_SEND : fate == OUTCOME_LATER ? TRACE_DEFER : TRACE_FAIL;
 }
 
-static void settle_deferred(struct flow *flow, struct trace_event *event, struct delivery *d, int64_t due,
-                            const struct outcome *why) {
-    struct spool_outcome fate = {
-        .fate = SPOOL_DEFERRED,
-        .time = event->time,
-        .attempts = (uint32_t)d->attempts + 1,
-        .due = due,
-        .source = event->outbound_ip,
-        .reply = event->reply,
-    };
-    spool_outcome(flow->spool, d->message, d->recipient, &fate, NULL, NULL);
-    flow_trace(flow, event);
-    FLOW_COUNT(flow, deferred, 1);
+static struct ending ending_of(struct flow *flow, const struct spool_message *m,
+                               const struct settle_recipient *r, const struct settle_where *where,
+                               struct arena *arena) {
+    struct ending e = {.delivery = r->delivery, .outcome = r->outcome};
+    e.event = event_of(m, r->delivery, kind_of(r->outcome.fate), where);
+    e.event.pool = queue_delivery_pool(flow->queue, r->delivery);
+    e.event.reply = outcome_line(arena, &r->outcome);
+    e.fate = (struct spool_outcome){.time = e.event.time,
+                                    .attempts = (uint32_t)r->delivery->attempts + 1,
+                                    .source = e.event.outbound_ip,
+                                    .reply = e.event.reply};
+    if (ip_is_none(&e.fate.source)) /* nothing was dialled: the next try keeps the address of the last
+                                       (invariant 6) */
+        e.fate.source = queue_delivery_source(flow->queue, r->delivery);
 #ifdef SLUICE_SEEDED_BUG_STICKY_FORGOTTEN
-    queue_defer(flow->queue, d, due, NULL, why);
-    return;
+    e.fate.source = (struct ip){0};
 #endif
-    queue_defer(flow->queue, d, due, &event->outbound_ip, why);
+    return e;
+}
+
+static void defer(struct ending *e, int64_t due) {
+    e->event.event = TRACE_DEFER;
+    e->fate.fate = SPOOL_DEFERRED;
+    e->fate.due = due;
+}
+
+/* A report that can't be delivered ends without another one. */
+static void fail(const struct spool_message *m, struct ending *e) {
+    if (m->return_path.len == 0 && bounce_is_report(m))
+        e->event.event = TRACE_DROP;
+    e->fate.fate = SPOOL_FAILED;
 }
 
 /* The failures of one attempt go into one report. When it can't be made durable, they are tried again
  * later instead: nobody would learn of them. */
-static void settle_failed(struct flow *flow, const struct spool_message *m,
-                          const struct settle_recipient *failed, size_t count,
-                          const struct settle_where *where, struct arena *arena) {
-    struct bounce_result report = {.why_not = arena_array(arena, struct str, count)};
+static void report_failures(struct flow *flow, const struct spool_message *m, struct ending *endings,
+                            size_t count, const struct settle_where *where, struct arena *arena,
+                            struct bounce_result *ret) {
+    struct settle_recipient *failed = arena_array(arena, struct settle_recipient, count);
+    for (size_t i = 0; i < count; i++)
+        failed[i] = (struct settle_recipient){endings[i].delivery, endings[i].outcome};
+    *ret = (struct bounce_result){.why_not = arena_array(arena, struct str, count)};
 #ifdef SLUICE_SEEDED_BUG_FAILURE_UNREPORTED
     int error = 0;
 #else
-    int error = bounce_send(flow, m, failed, count, where, arena, &report);
+    int error = bounce_send(flow, m, failed, count, where, arena, ret);
 #endif
     for (size_t i = 0; i < count; i++) {
-        struct delivery *d = failed[i].delivery;
-        struct trace_event event = event_of(m, d, error ? TRACE_DEFER : TRACE_FAIL, where);
-        event.pool = queue_delivery_pool(flow->queue, d);
-        event.reply = outcome_line(arena, &failed[i].outcome);
-        log_fate(flow, &event, arena);
-        if (error) {
-            settle_deferred(flow, &event, d, event.time + REPORT_RETRY_MS, &failed[i].outcome);
-            continue;
-        }
-        struct spool_outcome fate = {
-            .fate = SPOOL_FAILED, .time = event.time, .source = event.outbound_ip, .reply = event.reply};
-        if (m->return_path.len == 0 && bounce_is_report(m))
-            event.event = TRACE_DROP; /* a report that can't be delivered ends here */
-        flow_trace(flow, &event);
-        bounce_trace(flow, &report, i, &event);
-        spool_outcome(flow->spool, d->message, d->recipient, &fate, NULL, NULL);
-        FLOW_COUNT(flow, failed, 1);
-        queue_finish(flow->queue, d);
+        if (error)
+            defer(&endings[i], endings[i].event.time + REPORT_RETRY_MS);
+        else
+            fail(m, &endings[i]);
     }
+}
+
+/* The spool knows before anybody else; what waits for the trace must not hold up the next recipient's record.
+ */
+static void record(struct flow *flow, struct ending *endings, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        spool_outcome(flow->spool, endings[i].delivery->message, endings[i].delivery->recipient,
+                      &endings[i].fate, NULL, NULL);
+}
+
+static void tell(struct flow *flow, struct ending *e, const struct bounce_result *report, size_t at,
+                 struct arena *arena) {
+    log_fate(flow, &e->event, arena);
+    flow_trace(flow, &e->event);
+    switch (e->fate.fate) {
+    case SPOOL_DEFERRED:
+        FLOW_COUNT(flow, deferred, 1);
+        queue_defer(flow->queue, e->delivery, e->fate.due, &e->fate.source, &e->outcome);
+        return;
+    case SPOOL_FAILED:
+        FLOW_COUNT(flow, failed, 1);
+        bounce_trace(flow, report, at, &e->event);
+        break;
+    default:
+        FLOW_COUNT(flow, delivered, 1);
+        break;
+    }
+    queue_finish(flow->queue, e->delivery);
 }
 
 void settle(struct flow *flow, const struct spool_message *m, const struct settle_recipient *recipients,
             size_t count, const struct settle_where *where, struct arena *arena) {
-    struct settle_recipient *failed = arena_array(arena, struct settle_recipient, count);
-    size_t failures = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct delivery *d = recipients[i].delivery;
-        const struct outcome *o = &recipients[i].outcome;
-        if (o->fate == OUTCOME_NEVER) {
-            failed[failures++] = recipients[i];
-            continue;
-        }
-        struct trace_event event = event_of(m, d, o->fate == OUTCOME_DONE ? TRACE_SEND : TRACE_DEFER, where);
-        event.pool = queue_delivery_pool(flow->queue, d);
-        event.reply = outcome_line(arena, o);
-        log_fate(flow, &event, arena);
-        if (o->fate == OUTCOME_LATER) {
-            settle_deferred(flow, &event, d, queue_next_due(flow->queue, d), o);
-            continue;
-        }
-        settle_delivered(flow, &event, d->message, d->recipient);
-        queue_finish(flow->queue, d);
+    struct ending *endings = arena_array(arena, struct ending, count);
+    struct bounce_result report;
+    size_t failures = 0, others = count;
+    for (size_t i = 0; i < count; i++) { /* failures in front */
+        bool failed = recipients[i].outcome.fate == OUTCOME_NEVER;
+        struct ending *e = failed ? &endings[failures++] : &endings[--others];
+        *e = ending_of(flow, m, &recipients[i], where, arena);
+        if (recipients[i].outcome.fate == OUTCOME_LATER)
+            defer(e, queue_next_due(flow->queue, e->delivery));
+        else if (!failed)
+            e->fate.fate = SPOOL_DELIVERED;
     }
-    if (failures)
-        settle_failed(flow, m, failed, failures, where, arena);
+    record(flow, endings + failures, count - failures);
+    if (failures) {
+        report_failures(flow, m, endings, failures, where, arena, &report);
+        record(flow, endings, failures);
+    }
+    for (size_t i = 0; i < count; i++)
+        tell(flow, &endings[i], &report, i, arena);
 }
 
 void settle_park(struct flow *flow, const struct spool_message *m, struct delivery *const *deliveries,

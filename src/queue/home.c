@@ -166,7 +166,7 @@ static bool choose_pool(struct queue_worker *w, struct delivery *delivery) {
         return true;
     struct str stored = names_at(&queue->pools, delivery->pool);
     struct str pool = queue->calls.pool(queue->calls.arg, (enum mail_class)delivery->mail_class, stored);
-    if (str_eq(pool, stored))
+    if (pool.len && str_eq(pool, stored))
         return true;
     uint32_t number = pool.len ? names_put(&queue->pools, pool) : 0;
     if (!number)
@@ -262,7 +262,7 @@ void home_routed(struct queue_worker *w, struct queue_domain *domain) {
 
 static void place(struct queue_worker *w, struct delivery *delivery, int64_t due, int64_t now) {
     int64_t expiry = retry_expiry(schedule_of_pool(w, delivery->pool), (int64_t)delivery->arrival_s * 1000);
-    if (due > expiry)
+    if (due > expiry && expiry > now) /* past it: what could not be ended is asked again at `due` */
         due = expiry;
     if (due > now)
         wait_until(w, delivery, due);
