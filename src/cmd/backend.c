@@ -94,8 +94,20 @@ static const char *state_name(enum delivery_state state) {
 static bool entry_of(struct daemon *d, const struct queue_row *row, struct arena *arena,
                      struct api_queue_entry *ret) {
     struct spool_message m;
-    if (settle_read(&d->flow, row->message, arena, &m) != 0)
+    int error = settle_read(&d->flow, row->message, arena, &m);
+    if (error == SLUICE_ENOTFOUND)
         return false;
+    if (error) { /* shown all the same, so that it can be cancelled */
+        *ret = (struct api_queue_entry){.class = row->mail_class,
+                                        .pool = row->pool,
+                                        .receiver = row->domain,
+                                        .state = str_of(state_name(row->state)),
+                                        .why = str_of(error_text(error)),
+                                        .arrived = row->arrival,
+                                        .next = row->due,
+                                        .attempts = row->attempts};
+        return true;
+    }
     uint32_t group = 0;
     const struct spool_recipient *r = spool_recipient_at(&m, row->recipient, &group);
     if (!r)
@@ -177,7 +189,7 @@ static void record(struct operating *o, const struct queue_row *row, const struc
         [API_RELEASE] = {SPOOL_RELEASED, TRACE_RELEASE},
         [API_CANCEL] = {SPOOL_CANCELLED, TRACE_CANCEL},
     };
-    if (o->verb == API_RETRY || !trace_id_valid(entry->trace_id))
+    if (o->verb == API_RETRY)
         return;
     int64_t now = clock_wall_ms();
     struct spool_outcome fate = {
@@ -186,8 +198,10 @@ static void record(struct operating *o, const struct queue_row *row, const struc
                                 .event = kinds[o->verb].event,
                                 .recipient = entry->recipient,
                                 .attempts = entry->attempts};
-    memcpy(event.trace_id.text, entry->trace_id.at, TRACE_ID_LEN);
     spool_outcome(o->daemon->flow.spool, row->message, row->recipient, &fate, NULL, NULL);
+    if (!trace_id_valid(entry->trace_id))
+        return;
+    memcpy(event.trace_id.text, entry->trace_id.at, TRACE_ID_LEN);
     flow_trace(&o->daemon->flow, &event);
 }
 
@@ -343,7 +357,7 @@ static int source_rows(void *arg, struct str only, void (*row)(void *, const str
                         .why = resting ? health[i].reason : STR(""),
                         .until = resting ? health[i].resting_until : 0,
                         .last_used = health[i].last_used,
-                        .picked = (int64_t)health[i].picked,
+                        .connections = (int64_t)health[i].picked,
                         .delivered = (int64_t)health[i].delivered,
                         .failed = (int64_t)health[i].failed,
                     });
@@ -400,10 +414,15 @@ static int send_message(void *arg, const struct api_submission *in, struct trace
     a.by.user = in->user;
     a.recipients = arena_array(a.arena, struct spool_recipient, in->recipient_count);
     a.recipient_count = in->recipient_count;
-    for (size_t i = 0; i < in->recipient_count; i++)
+    bool utf8 = bytes_8bit(in->sender);
+    for (size_t i = 0; i < in->recipient_count; i++) {
         a.recipients[i].address = in->recipients[i];
+        utf8 |= bytes_8bit(in->recipients[i]);
+    }
     if (bytes_8bit(in->message))
         a.flags = SPOOL_8BITMIME;
+    if (utf8)
+        a.flags |= SPOOL_SMTPUTF8;
     struct outcome result = submit(d, in, &a);
     *ret_id = a.id;
     if (result.fate != OUTCOME_DONE)

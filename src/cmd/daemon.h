@@ -26,7 +26,11 @@ struct daemon {
     size_t bound_count;
     struct tls_context *tls[DAEMON_TLS_MAX]; /* the newest last; older ones may still be in use */
     size_t tls_count;
-    bool reloading;
+    struct tls_mark {
+        uint64_t node[2];
+        int64_t changed[2];
+    } tls_mark; /* of the files of the newest */
+    bool reloading, started_up;
     int64_t started; /* wall ms */
     int done_fd;     /* eventfd: the drain has ended */
 };
@@ -38,7 +42,8 @@ extern const struct settings_checks daemon_checks;
  * error and warning goes to *ret_why, a line each. 0, INVALID. */
 [[nodiscard]] int daemon_reload(struct daemon *, struct buf *ret_why);
 
-/* Opens the server's certificate; kept in daemon->tls. NULL with *ret_why when it can't be used. */
+/* The server's certificate, opened anew when its files have changed; kept in daemon->tls. NULL with *ret_why
+ * when it can't be used. */
 struct tls_context *daemon_open_tls(struct daemon *, const struct settings *, struct str *ret_why);
 
 /* The queue's view of the configuration; in the arena. */
@@ -47,6 +52,9 @@ struct queue_settings daemon_queue_settings(const struct settings *, struct aren
 /* The resolver of one worker. */
 [[nodiscard]] int daemon_resolver(const struct settings *, struct worker *, struct arena *,
                                   struct str *ret_why, struct resolver **ret);
+
+/* Before rt_free: from a fiber while the workers run, else from the thread that made them. */
+void daemon_close_resolvers(struct daemon *, bool running);
 
 /* The verbs of the API; its `arg` is the daemon. */
 extern const struct api_backend daemon_backend;

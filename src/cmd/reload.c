@@ -1,7 +1,10 @@
 #include "cmd/daemon.h"
 
+#include "base/clock.h"
 #include "rt/fiber.h"
 #include "rt/stream.h"
+#include <stdlib.h>
+#include <sys/stat.h>
 
 enum { RESOLVER_RETIRE_MS = 5 * 60 * 1000 };
 
@@ -12,14 +15,30 @@ static int bindable(void *ctx, const struct ip *ip) {
 
 const struct settings_checks daemon_checks = {.bindable = bindable};
 
+/* What tells that a file was changed. */
+static struct tls_mark mark_of(const struct settings *s) {
+    struct tls_mark mark = {0};
+    struct stat files[2];
+    if (stat(s->tls.certificate, &files[0]) == 0 && stat(s->tls.key, &files[1]) == 0)
+        for (int i = 0; i < 2; i++) {
+            mark.node[i] = files[i].st_ino;
+            mark.changed[i] = (int64_t)files[i].st_mtim.tv_sec * 1000000000 + files[i].st_mtim.tv_nsec;
+        }
+    return mark;
+}
+
 struct tls_context *daemon_open_tls(struct daemon *d, const struct settings *s, struct str *ret_why) {
     struct tls_context *tls = NULL;
+    struct tls_mark mark = mark_of(s);
+    if (d->tls_count && memcmp(&mark, &d->tls_mark, sizeof mark) == 0)
+        return d->tls[d->tls_count - 1];
     if (d->tls_count == DAEMON_TLS_MAX) {
         *ret_why = STR("the certificate was changed too often since the start: restart");
         return NULL;
     }
     if (tls_server_context(s->tls.certificate, s->tls.key, d->arena, ret_why, &tls) != 0)
         return NULL;
+    d->tls_mark = mark;
     d->tls[d->tls_count++] = tls;
     return tls;
 }
@@ -67,6 +86,83 @@ int daemon_resolver(const struct settings *s, struct worker *worker, struct aren
     return resolver_new(worker, &settings, arena, ret_why, ret);
 }
 
+/* ---- resolvers: made and freed on their worker's loop, as a fiber's stack is too small ---- */
+
+struct on_loop {
+    void (*fn)(void *);
+    void *arg;
+    struct latch latch;
+};
+
+static void run_on_loop(void *arg) {
+    struct on_loop *call = arg;
+    call->fn(call->arg);
+    latch_set(&call->latch);
+}
+
+/* As worker_call, but never in the calling fiber. */
+static void call_on_loop(struct worker *worker, void (*fn)(void *), void *arg) {
+    struct on_loop call = {.fn = fn, .arg = arg};
+    latch_init(&call.latch);
+    worker_post(worker, run_on_loop, &call);
+    latch_wait(&call.latch);
+}
+
+/* Look-ups may still be under way in one that was replaced: it is freed when they all are over. */
+struct resolver_retired {
+    struct resolver *resolver;
+    int64_t since; /* monotonic ms */
+    struct resolver_retired *next;
+};
+
+static void free_retired(struct flow_worker *here, int64_t before) {
+    for (struct resolver_retired **at = &here->retired; *at;) {
+        struct resolver_retired *old = *at;
+        if (old->since > before) {
+            at = &old->next;
+            continue;
+        }
+        *at = old->next;
+        resolver_free(old->resolver);
+        free(old);
+    }
+}
+
+static void retire(struct flow_worker *here, struct resolver *next) {
+    struct resolver_retired *old = xcalloc(1, sizeof *old);
+    *old = (struct resolver_retired){here->resolver, clock_mono_ms(), here->retired};
+    here->retired = old;
+    here->resolver = next;
+    free_retired(here, clock_mono_ms() - RESOLVER_RETIRE_MS);
+}
+
+static void close_resolvers_here(void *arg) {
+    struct flow_worker *here = arg;
+    free_retired(here, INT64_MAX);
+    here->resolver = resolver_free(here->resolver);
+}
+
+void daemon_close_resolvers(struct daemon *d, bool running) {
+    for (unsigned i = 0; d->flow.workers && i <= rt_count(d->rt); i++) {
+        if (running)
+            call_on_loop(d->flow.workers[i].worker, close_resolvers_here, &d->flow.workers[i]);
+        else
+            close_resolvers_here(&d->flow.workers[i]);
+    }
+}
+
+/* The zone file's time of change too: an edited file is a changed configuration. */
+static bool dns_changed(struct daemon *d, const struct settings *next) {
+    const struct settings *now = d->settings;
+    bool same = now->dns.server_count == next->dns.server_count &&
+                str_eq(str_of(now->dns.zone_file), str_of(next->dns.zone_file)) &&
+                str_eq(str_of(now->dns.trust_anchor), str_of(next->dns.trust_anchor)) &&
+                now->dns.serve_expired_ms == next->dns.serve_expired_ms;
+    for (size_t i = 0; same && i < now->dns.server_count; i++)
+        same = str_eq(now->dns.servers[i], next->dns.servers[i]);
+    return !same || next->dns.zone_file != NULL;
+}
+
 /* ---- the swap, worker by worker ---- */
 
 struct swap {
@@ -75,7 +171,7 @@ struct swap {
     struct arena *arena;
     struct str why;
     int error;
-    struct resolver *resolver;
+    struct resolver *resolver; /* NULL: the old one stays */
 };
 
 static void free_resolver(void *resolver) { resolver_free(resolver); }
@@ -85,14 +181,13 @@ static void make_resolver(void *arg) {
     s->error = daemon_resolver(s->next, worker_self(), s->arena, &s->why, &s->resolver);
 }
 
-/* Look-ups may still be on their way in the old resolver: it goes when they all are over. */
 static void swap_here(void *arg) {
     struct swap *s = arg;
     struct flow_worker *here = flow_here(s->flow);
     struct settings *old = here->settings;
     here->settings = settings_ref(s->next);
-    worker_after(here->worker, RESOLVER_RETIRE_MS, free_resolver, here->resolver);
-    here->resolver = s->resolver;
+    if (s->resolver)
+        retire(here, s->resolver);
     pool_state_reload(here->health, s->next->pools);
     settings_unref(old);
 }
@@ -106,19 +201,21 @@ static int swap_all(struct daemon *d, struct settings *next, struct buf *ret_why
     unsigned count = rt_count(d->rt) + 1;
     struct arena *arena = arena_new(0);
     struct swap *swaps = arena_array(arena, struct swap, count);
+    bool new_resolvers = dns_changed(d, next);
     int error = 0;
     for (unsigned i = 0; i < count && !error; i++) {
         swaps[i] = (struct swap){.flow = &d->flow, .next = next, .arena = arena};
-        worker_call(worker_at(d->rt, i), make_resolver, &swaps[i]);
+        if (new_resolvers)
+            call_on_loop(worker_at(d->rt, i), make_resolver, &swaps[i]);
         error = swaps[i].error;
         if (error)
             buf_printf(ret_why, "dns: %.*s\n", STR_FMT(swaps[i].why));
     }
     for (unsigned i = 0; i < count; i++) {
         if (!error)
-            worker_call(worker_at(d->rt, i), swap_here, &swaps[i]);
+            call_on_loop(worker_at(d->rt, i), swap_here, &swaps[i]);
         else if (swaps[i].resolver)
-            worker_call(worker_at(d->rt, i), free_resolver, swaps[i].resolver);
+            call_on_loop(worker_at(d->rt, i), free_resolver, swaps[i].resolver);
     }
     arena_free(arena);
     return error;

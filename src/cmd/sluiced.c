@@ -212,7 +212,7 @@ static void recovered(void *arg, const struct spool_recovered *found) {
         .domain = str_copy(r->arena, found->domain),
         .via = str_copy(r->arena, to->via),
         .arrival = found->envelope->arrival,
-        .due = found->due,
+        .due = found->damaged ? 0 : found->due, /* its end is near: a report to the sender */
         .source = found->source,
         .held = found->held,
     };
@@ -222,6 +222,7 @@ static int open_spool(struct daemon *d) {
     struct spool_options options = {
         .dir = d->settings->spool_dir,
         .min_free = (uint64_t)d->settings->spool.min_free,
+        .disk_limit = (uint64_t)d->settings->spool.disk_limit,
         .memory_limit = (uint64_t)d->settings->spool.memory,
         .log = d->log,
     };
@@ -287,6 +288,7 @@ static int open_rooms(struct daemon *d) {
 static int start(struct daemon *d) {
     if (rt_start(d->rt) != 0)
         return fail("runtime", "the threads could not be started");
+    d->started_up = true;
     d->acceptors = xcalloc(d->bound_count + 1, sizeof(struct net_acceptor *));
     for (size_t i = 0; i < d->bound_count; i++)
         d->acceptors[i] = net_accept(d->rt, d->bound[i].fd, intake_serve, &d->listeners[d->bound[i].listener],
@@ -325,6 +327,9 @@ static void drain(void *arg) {
             break;
     }
     int error = queue_drain(d->flow.queue, clock_mono_ms() + QUEUE_DRAIN_MS);
+    if (!error && !open.count)
+        daemon_close_resolvers(
+            d, true); /* else sessions that are cut off may still ask: the process ends anyway */
     log_event(d->log, LOG_INFO, "drained", "deliveries", error ? "some were cut off" : "all ended", NULL);
     eventfd_write(d->done_fd, 1);
 }
@@ -379,6 +384,8 @@ static void close_rooms(struct daemon *d) {
     if (d->api)
         api_stop(d->api);
     unsigned count = d->rt ? rt_count(d->rt) + 1 : 0;
+    if (!d->started_up)
+        daemon_close_resolvers(d, false);
     rt_free(d->rt);
     api_free(d->api);
     queue_free(d->flow.queue);
@@ -386,7 +393,6 @@ static void close_rooms(struct daemon *d) {
     trace_free(d->flow.trace);
     for (unsigned i = 0; d->flow.workers && i < count; i++) {
         struct flow_worker *fw = &d->flow.workers[i];
-        resolver_free(fw->resolver);
         pool_state_free(fw->health);
         admission_free(fw->clients);
         settings_unref(fw->settings);

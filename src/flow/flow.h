@@ -42,9 +42,10 @@ struct flow_worker {
     struct worker *worker;
     struct settings *settings;
     struct resolver *resolver;
-    struct pool_state *health; /* of the pools that this worker owns */
-    struct map *clients;       /* connections of the clients that it owns (admission.h) */
-    void *intakes;             /* head of the list of its SMTP sessions (intake.c) */
+    struct resolver_retired *retired; /* resolvers of earlier configurations (cmd/reload.c) */
+    struct pool_state *health;        /* of the pools that this worker owns */
+    struct map *clients;              /* connections of the clients that it owns (admission.h) */
+    void *intakes;                    /* head of the list of its SMTP sessions (intake.c) */
     struct flow_counters counters;
     int64_t trace_stuck_until; /* monotonic ms: the trace does not keep up, nobody waits for it */
     uint64_t random;           /* state of flow_random */

@@ -20,7 +20,6 @@ struct intake {
     struct intake_listener *listener;
     struct settings *settings; /* of the connection */
     const struct smtp_session *session;
-    struct fiber *fiber;
     struct transaction *transaction;
     LIST_ENTRY(intake) next;
 };
@@ -104,6 +103,7 @@ static enum smtp_auth_result hook_auth(void *arg, const struct smtp_session *ses
 
 static void hook_closed(void *arg, const struct smtp_session *session, int error) {
     struct intake *in = arg;
+    in->session = NULL;
     char ip[IP_TEXT_SIZE];
     if (error && error != SLUICE_ECLOSED)
         log_event(in->flow->log, LOG_INFO, "session ended", "client", ip_text(&session->peer, ip), "why",
@@ -409,7 +409,7 @@ static void serve(struct intake *in, const struct listener *configured, struct s
 
 void intake_serve(void *arg, struct stream *stream) {
     struct intake_listener *listener = arg;
-    struct intake in = {.flow = listener->flow, .listener = listener, .fiber = fiber_self()};
+    struct intake in = {.flow = listener->flow, .listener = listener};
     in.settings = flow_settings(in.flow);
     const struct listener *configured = listener_of(in.settings, listener->name);
     struct ip client;
@@ -423,9 +423,7 @@ void intake_serve(void *arg, struct stream *stream) {
 
 void intake_stop_idle(struct flow *flow) {
     struct intake *in;
-    LIST_FOREACH(in, list_of(flow), next)
-    if (in->session && in->session->idle)
-        fiber_cancel(in->fiber);
+    LIST_FOREACH(in, list_of(flow), next) if (in->session) smtp_session_wake(in->session);
 }
 
 size_t intake_open(struct flow *flow) {
