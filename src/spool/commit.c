@@ -18,12 +18,13 @@ static void encode_state(struct spool *s, struct buf *ret) {
             continue;
         g->state_noted = g->live == 0;
         g->state_going = g->going;
-        states[count++] = (struct segment_state){
-            .generation = g->generation,
-            .key = g->key,
-            .commit = g->commit,
-            .slot = g->slot,
+        states[count++] = (struct segment_state) {
+            .generation = g->generation, .key = g->key, .commit = g->commit, .slot = g->slot,
+#if defined SLUICE_SEEDED_BUG_SPOOL_REVIVES_FAILED
+            .end = s->options.segment_size,
+#else
             .end = (uint32_t)g->end,
+#endif
             .flags = (g->state_noted ? STATE_DEAD : 0) | (g->state_going ? STATE_GOING : 0) |
                      (g->failed ? STATE_FAILED : 0),
         };

@@ -87,7 +87,8 @@ static bool is_news(struct spool *s, const struct entry *e, int *ret_error) {
 
 static void message_over(struct entry *e, int error, uint64_t message) {
     e->message_done(e->arg, error, message);
-    body_free(e->body);
+    /* A part of it may still be in the batch, when another one failed. */
+    spool_body_abort(e->body);
 }
 
 static void outcome_over(struct entry *e, int error) {
@@ -260,8 +261,18 @@ static void wait_a_second(struct spool *s) {
     pthread_cond_timedwait(&s->queue_wake, &s->queue_lock, &until);
 }
 
+/* Each commit takes whole blocks: while room is short, outcomes gather a little. */
+static void save_room(struct spool *s) {
+    pthread_mutex_lock(&s->lock);
+    bool short_of_room = s->helper_error && s->spare_count == 0;
+    pthread_mutex_unlock(&s->lock);
+    if (short_of_room)
+        nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
+}
+
 /* Moves what has come to `todo`; false at the end. Late outcomes come first: they are older. */
 static bool wait_for_work(struct spool *s) {
+    save_room(s);
     pthread_mutex_lock(&s->queue_lock);
     while (!s->queue.first && !s->closing && !s->poked) {
         if (!s->sealed) {

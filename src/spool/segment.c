@@ -196,6 +196,9 @@ int segment_recycle(struct spool *s, const struct segment *g, uint64_t generatio
 }
 
 static bool free_of_use(const struct spool *s, const struct segment *g) {
+#if defined SLUICE_SEEDED_BUG_SPOOL_RECYCLES_OUTCOMES
+    return g != s->current && g->generation < s->stated && g->live == 0 && g->pins == 0;
+#endif
     return g != s->current && g->generation < s->stated && g->live == 0 && g->pins == 0 && g->ref_count == 0;
 }
 
