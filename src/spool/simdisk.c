@@ -436,7 +436,11 @@ static int sim_free_bytes(void *ctx, const char *dir, uint64_t *ret_bytes) {
 
 struct simdisk *simdisk_new(void) {
     struct simdisk *d = xcalloc(1, sizeof *d);
-    pthread_mutex_init(&d->lock, NULL);
+    pthread_mutexattr_t recursive; /* a hook calls back */
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&d->lock, &recursive);
+    pthread_mutexattr_destroy(&recursive);
     d->io = (struct spool_io){
         .ctx = d,
         .make_dir = sim_make_dir,
@@ -461,9 +465,11 @@ const struct spool_io *simdisk_io(struct simdisk *d) { return &d->io; }
 /* ---- Crashes ---- */
 
 size_t simdisk_loose(struct simdisk *d) {
+    pthread_mutex_lock(&d->lock);
     size_t count = d->change_count;
     for (size_t i = 0; i < d->node_count; i++)
         count += d->nodes[i]->loose_count;
+    pthread_mutex_unlock(&d->lock);
     return count;
 }
 
@@ -498,6 +504,7 @@ struct simdisk *simdisk_crash(struct simdisk *d, const uint8_t *kept, uint64_t s
     struct simdisk *to = simdisk_new();
     struct choice c = {.kept = kept, .chance = seed, .odds = odds[seed % 8]};
     size_t before = to->node_count;
+    pthread_mutex_lock(&d->lock);
     for (size_t i = 0; i < d->node_count; i++)
         crash_node(to, d->nodes[i], &c);
     struct names names = {0};
@@ -516,14 +523,17 @@ struct simdisk *simdisk_crash(struct simdisk *d, const uint8_t *kept, uint64_t s
         set_name(&to->now, names.list[i].path, to->nodes[before + at]);
         set_name(&to->medium, names.list[i].path, to->nodes[before + at]);
     }
+    pthread_mutex_unlock(&d->lock);
     free_names(&names);
     return to;
 }
 
 struct simdisk *simdisk_clone(struct simdisk *d) {
     struct simdisk *to = simdisk_new();
+    pthread_mutex_lock(&d->lock);
     for (size_t i = 0; i < d->now.count; i++)
         simdisk_put(to, d->now.list[i].path, d->now.list[i].node->now.at, d->now.list[i].node->now.len);
+    pthread_mutex_unlock(&d->lock);
     return to;
 }
 

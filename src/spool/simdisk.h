@@ -16,8 +16,7 @@ struct simdisk *simdisk_free(struct simdisk *);
 /* Valid as long as the disk. */
 const struct spool_io *simdisk_io(struct simdisk *);
 
-/* Called with the disk locked, before a sync of a file or of names takes effect; may call simdisk_crash,
- * simdisk_clone and simdisk_loose, nothing else of this disk. */
+/* Called with the disk locked, before a sync of a file or of names takes effect. */
 void simdisk_on_sync(struct simdisk *, void (*hook)(void *arg, struct simdisk *), void *arg);
 
 /* How many single things a crash would decide: sectors of unsynced writes and unsynced names. */
