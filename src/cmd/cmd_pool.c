@@ -1,0 +1,66 @@
+#include "cmd/cli.h"
+
+static const struct cli_column pool_columns[] = {
+    {"POOL", "pool", CLI_TEXT},
+    {"SITE", "site", CLI_TEXT, .drop = 3},
+    {"CARRIES", "carries", CLI_TEXT, .least = 10},
+    {"TAG", "class_tag", CLI_TEXT, .drop = 2},
+    {"SPF", "spf", CLI_TEXT, .drop = 1},
+    {"ADDRESSES", "sources", CLI_NUMBER},
+    {"USABLE", "usable", CLI_NUMBER},
+    {"WAITING", "waiting", CLI_NUMBER},
+    {"HELD", "held", CLI_NUMBER},
+    {"SENDING", "sending", CLI_NUMBER},
+    {"DELIVERED", "delivered", CLI_NUMBER, .drop = 4},
+    {"FAILED", "failed", CLI_NUMBER, .drop = 5},
+    {0},
+};
+
+static const struct cli_column source_columns[] = {
+    {"ADDRESS", "ip", CLI_TEXT},
+    {"POOL", "pool", CLI_TEXT},
+    {"STATE", "state", CLI_STATUS},
+    {"EHLO", "ehlo", CLI_TEXT, .least = 12, .drop = 2},
+    {"PTR", "ptr", CLI_TEXT, .least = 12, .drop = 1},
+    {"DELIVERED", "delivered", CLI_NUMBER},
+    {"FAILED", "failed", CLI_NUMBER},
+    {"UNTIL", "until", CLI_DUE, .drop = 4},
+    {"WHY", "why", CLI_TEXT, .least = 10, .drop = 3},
+    {0},
+};
+
+static int run_pool(struct cli *cli, const struct cli_arguments *arguments) {
+    struct api_reply reply;
+    if (arguments->word_count)
+        return cli_usage(cli, "unexpected word: %s (sluice source --pool NAME shows the addresses of one)",
+                         arguments->words[0]);
+    int bad = cli_ask(cli, "GET", STR("/v1/pools"), STR_NULL, false, &reply);
+    if (!bad)
+        cli_rows(cli, reply.body, pool_columns);
+    return bad;
+}
+
+static int run_source(struct cli *cli, const struct cli_arguments *arguments) {
+    struct buf target __attribute__((cleanup(buf_free))) = {0};
+    struct api_reply reply;
+    struct str pool = cli_value(arguments, "pool");
+    if (arguments->word_count)
+        return cli_usage(cli, "unexpected word: %s", arguments->words[0]);
+    buf_str(&target, STR("/v1/sources"));
+    if (pool.at)
+        api_target_add(&target, "pool", pool);
+    int bad = cli_ask(cli, "GET", buf_view(&target), STR_NULL, false, &reply);
+    if (!bad && !cli_rows(cli, reply.body, source_columns) && pool.at) {
+        fprintf(cli->err, "sluice: no addresses in a pool of that name\n");
+        bad = CLI_NO;
+    }
+    return bad;
+}
+
+static const struct cli_option source_options[] = {{"pool", 0, "POOL", "only the addresses of this pool"},
+                                                   {0}};
+
+const struct cli_command cmd_pool = {"pool", "", "The pools: what they carry, their addresses, their mail",
+                                     NULL, run_pool};
+const struct cli_command cmd_source = {
+    "source", "", "The addresses that mail leaves from: names, health, counts", source_options, run_source};
