@@ -56,10 +56,11 @@ static inline void resolver_lookup(struct resolver *r, struct str name, enum dns
     r->lookup(r, name, type, deadline, arena, ret);
 }
 
-/* The production resolver (libunbound on the loop of one worker); called on that worker's thread or before
- * rt_start. servers: "IP" or "IP@port"; none: full recursion. zone_file: absolute names, one record a line,
- * `;` comments, no $ directives, no wildcards; each owner's domain (its last two labels, or its reverse zone)
- * is answered from the file alone. On failure *ret_why says file and line, in `arena`. */
+/* The production resolver (libunbound on the loop of one worker); called on that worker's loop (worker_post;
+ * a fiber's stack is too small) or before rt_start. servers: "IP" or "IP@port"; none: full recursion.
+ * zone_file: absolute names, one record a line, `;` comments, no $ directives, no wildcards; each owner's
+ * domain (its last two labels, or its reverse zone) is answered from the file alone. On failure *ret_why says
+ * file and line, in `arena`. */
 struct worker;
 struct dns_settings {
     const struct str *servers;
@@ -71,5 +72,6 @@ struct dns_settings {
 };
 [[nodiscard]] int resolver_new(struct worker *, const struct dns_settings *, struct arena *arena,
                                struct str *ret_why, struct resolver **ret_resolver);
-/* Ends the open look-ups with DNS_FAILED. NULL is fine. */
+/* On that worker's loop (worker_post; a fiber's stack is too small), and before rt_free ends. Ends the open
+ * look-ups with DNS_FAILED. NULL is fine. */
 struct resolver *resolver_free(struct resolver *);
