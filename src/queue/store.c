@@ -63,7 +63,7 @@ struct delivery *store_add(struct store *store, uint64_t message) {
         store->messages++;
     } else {
         struct delivery *last = at_place(store, store->table[slot] - 1);
-        if (at_place(store, store->newest - 1)->message == message)
+        if (store->newest != place + 1 && at_place(store, store->newest - 1)->message == message)
             last = at_place(store, store->newest - 1);
         while (last->next & NEXT_PLACE)
             last = at_place(store, (last->next & NEXT_PLACE) - 1);
