@@ -111,7 +111,7 @@ static void read_headers(struct recovery *r, struct file *f, uint32_t *ret_versi
         } else if (version != SPOOL_VERSION) {
             *ret_version = version;
         } else {
-            f->torn[copy] = !all_zero(at, SPOOL_BLOCK);
+            f->torn[copy] = !all_zero(at, SPOOL_SEGMENT_HEADER);
         }
     }
     f->has_first = record_header_decode(bytes + SPOOL_DATA, &f->first) && f->first.place == SPOOL_DATA / 8 &&
