@@ -5,7 +5,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const enum dns_type types[] = {DNS_A, DNS_AAAA, DNS_MX, DNS_TXT, DNS_PTR, DNS_SOA, DNS_CNAME, DNS_TLSA};
+    static const enum dns_type types[] = {DNS_A,   DNS_AAAA, DNS_MX,    DNS_TXT,
+                                          DNS_PTR, DNS_SOA,  DNS_CNAME, DNS_TLSA};
     if (!size)
         return 0;
     struct arena *arena = arena_new(0);
@@ -18,7 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (name.len && (!dns_name_normal(name, memory, &normal) || !str_eq(name, normal)))
             abort();
     }
-    if (answer.status == DNS_FAILED ? !answer.why.len : answer.status == DNS_RECORDS ? !answer.count : answer.count)
+    if (answer.status == DNS_FAILED    ? !answer.why.len
+        : answer.status == DNS_RECORDS ? !answer.count
+                                       : answer.count)
         abort();
     arena_free(arena);
     return 0;

@@ -1,6 +1,6 @@
 /* A worker as home of messages: it keeps their deliveries until they are due, and sends them on to the owner
  * of their receiver. */
-#include "queue/parts.h"
+#include "queue/lane.h"
 
 #include "base/clock.h"
 

@@ -1,5 +1,5 @@
 /* A worker as owner of receivers: what is ready for each (receiver, pool), and the sessions that take it. */
-#include "queue/parts.h"
+#include "queue/lane.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* What operators ask of the queue: changes of a message's deliveries, lists, counts. */
-#include "queue/parts.h"
+#include "queue/lane.h"
 
 #include "base/clock.h"
 

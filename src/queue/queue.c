@@ -1,4 +1,4 @@
-#include "queue/parts.h"
+#include "queue/lane.h"
 
 #include "base/clock.h"
 

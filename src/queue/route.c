@@ -240,7 +240,7 @@ static int by_name(const void *a, const void *b) {
 
 /* The names of the hosts, sorted: what domains with the same MX hosts have in common. */
 static struct str key_of_hosts(struct search *s) {
-    struct str names[ROUTE_MAX_HOSTS], key = STR_NULL;
+    struct str names[ROUTE_MAX_HOSTS] = {0}, key = STR_NULL;
     for (size_t i = 0; i < s->host_count; i++)
         names[i] = s->hosts[i].name;
     qsort(names, s->host_count, sizeof *names, by_name);
@@ -284,6 +284,10 @@ static void find_by_mx(struct search *s) {
     resolver_lookup(s->resolver, s->domain, DNS_MX, host_deadline(s, 2), s->arena, &mx);
     note_ttl(s, mx.ttl);
     s->route->secure = mx.secure;
+#ifdef SLUICE_SEEDED_BUG_ROUTE_FAILURE_IS_NONE
+    if (mx.status == DNS_FAILED)
+        mx.status = DNS_NONE;
+#endif
     if (mx.status == DNS_FAILED) {
         end_by_dns(s, s->domain, mx.why);
         return;

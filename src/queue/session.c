@@ -1,5 +1,5 @@
 /* A session: a fiber that runs flow's `deliver`, and what that may call. */
-#include "queue/parts.h"
+#include "queue/lane.h"
 
 #include "base/clock.h"
 

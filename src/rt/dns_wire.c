@@ -366,6 +366,10 @@ void dns_decode(struct str packet, struct str name, enum dns_type type, struct a
         return;
     }
     unsigned rcode = (unsigned char)packet.at[3] & 15;
+#ifdef SLUICE_SEEDED_BUG_CACHED_SERVFAIL_IS_NONE
+    if (rcode == 2)
+        rcode = RCODE_NOERROR;
+#endif
     if (rcode != RCODE_NOERROR && rcode != RCODE_NXDOMAIN) {
         fail(ret, dns_rcode_text(arena, rcode));
         return;

@@ -140,7 +140,7 @@ static void server_answer(struct dns_server *s, const unsigned char *question, s
     if (!section || mode == SERVER_SILENT || (!mode && strncmp(name, "silent", 6) == 0))
         return;
     if (!mode && strncmp(name, "slow", 4) == 0)
-        usleep(250 * 1000);
+        poll(NULL, 0, 250);
     struct server_answer a = {0};
     buf_add(&a.packet, question, 2);
     bool truncated = mode == SERVER_TRUNCATED, lame = mode == SERVER_LAME;
