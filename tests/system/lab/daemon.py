@@ -44,12 +44,13 @@ class Daemon:
     # ---- life
 
     def start(self, wait=True):
+        since = self.mark()
         self.process = subprocess.Popen([*self.wrapper, places.program("sluiced"), "-c", str(self.config)], cwd=self.folder,
                                         env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.reader = threading.Thread(target=self.read, args=(self.process,), daemon=True)
         self.reader.start()
         if wait:
-            self.wait_log(r" ready( |$)", what="the daemon is ready")
+            self.wait_log(r" info ready( |$)", what="the daemon is ready", since=since)
         return self
 
     def read(self, process):
