@@ -355,6 +355,8 @@ void home_arrive(void *arg) {
     struct queue_worker *w = delivery->domain->home;
     if (delivery->next & NEXT_PINNED)
         delivery->next |= NEXT_BACK;
+    else if (delivery->how == COME_HELD)
+        home_hold(w, delivery);
     else if (home_settle(w, delivery))
         home_place(w, delivery, delivery->again);
 }

@@ -8,6 +8,7 @@ enum {
     SCAN_MAX = 64, /* deliveries looked at for one that fits a session's source */
     AHEAD_MAX = 8, /* transactions given to a session at once */
     JITTER_MAX_MS = 60 * 1000,
+    REDUCED_MS = 60 * 1000,     /* then a receiver is offered more connections again */
     FORGET_MS = 60 * 60 * 1000, /* a failing receiver that nobody asked for again */
 };
 
@@ -226,7 +227,29 @@ static void answer_idle(struct queue_session *session, bool over) {
 
 /* ---- sessions ---- */
 
-static unsigned lane_limit(const struct lane *lane) { return lane->failures ? 1 : lane->limit; }
+static unsigned lane_limit(const struct lane *lane) {
+    if (lane->failures)
+        return 1;
+    bool reduced = lane->reduced && lane->reduced < lane->limit && lane->reduced_until > lane_now(lane);
+    return reduced ? lane->reduced : lane->limit;
+}
+
+static unsigned working_sessions(const struct lane *lane) {
+    unsigned count = 0;
+    for (const struct queue_session *s = lane->sessions; s; s = s->after)
+        count += s->works && !s->refused && s->state != SESSION_ENDING;
+    return count;
+}
+
+/* How many more sessions may start: as many as work already, and two, so that a receiver is not met by all
+ * connections at once and can say what it bears. */
+static unsigned room_for_sessions(const struct lane *lane) {
+    unsigned working = working_sessions(lane), limit = lane_limit(lane);
+    unsigned ramp = 2 * working + 2;
+    if (ramp < limit)
+        limit = ramp;
+    return limit > lane->session_count ? limit - lane->session_count : 0;
+}
 
 static bool lane_open_now(const struct lane *lane) {
     return lane->closed_until <= lane_now(lane) &&
@@ -279,9 +302,11 @@ static void lane_work(struct lane *lane) {
         if (s->state == SESSION_IDLE && give(s))
             answer_idle(s, false);
     struct track *track;
+    unsigned room = room_for_sessions(lane);
     while (!lane->owner->blocked && (track = track_to_start(lane))) {
-        if (lane->session_count < lane_limit(lane)) {
+        if (room) {
             start_session(lane, track);
+            room--;
             continue;
         }
         /* Idle sessions serve other hosts or other sources than what waits: one makes room. */
@@ -351,7 +376,9 @@ void lane_connected(void *arg) {
     struct lane *lane = session->lane;
     lane->failures = 0;
     lane->closed_until = 0;
-    reason_set(&lane->reason, NULL);
+    session->works = true;
+    if (!lane->reduced || lane->reduced_until <= lane_now(lane))
+        reason_set(&lane->reason, NULL);
     lane_work(lane);
 }
 
@@ -410,17 +437,34 @@ static void send_all_home(struct lane *lane) {
     }
 }
 
+/* Sessions that may yet get through: the last one to fail decides. */
+static bool others_try(const struct lane *lane) {
+    for (const struct queue_session *s = lane->sessions; s; s = s->after)
+        if (s->state != SESSION_ENDING && !s->refused)
+            return true;
+    return false;
+}
+
+/* A receiver that serves some connections while it refuses one more has enough: so many it gets. */
 void lane_close(void *arg) {
     struct lane_close *close = arg;
     struct lane *lane = close->session->lane;
-    if (lane->closed_until <= lane_now(lane))
-        lane->failures++;
-    if (close->until > lane->closed_until)
-        lane->closed_until = close->until;
+    close->session->refused = true;
     reason_free(&lane->reason);
     lane->reason = close->reason;
+    if (!close->chosen && others_try(lane)) {
+        int64_t most = lane_now(lane) + REDUCED_MS;
+        unsigned working = working_sessions(lane);
+        lane->reduced = working ? working : 1;
+        lane->reduced_until = close->until < most ? close->until : most;
+    } else {
+        if (lane->closed_until <= lane_now(lane))
+            lane->failures++;
+        if (close->until > lane->closed_until)
+            lane->closed_until = close->until;
+        send_all_home(lane);
+    }
     free(close);
-    send_all_home(lane);
 }
 
 void lane_open(void *arg) {

@@ -24,6 +24,8 @@ struct lane {
     struct queue_session *sessions;
     unsigned session_count, idle_count;
     unsigned limit, messages_per_connection;
+    unsigned reduced; /* as many connections as the receiver was content with; 0: not reduced */
+    int64_t reduced_until;
     size_t ready, sending;
     int64_t closed_until; /* wall ms */
     unsigned failures;    /* closes in a row */
@@ -59,6 +61,8 @@ struct queue_session {
     struct track *track;
     enum session_state state;
     size_t in_hand; /* deliveries given since it last asked */
+    bool works;     /* the receiver answered */
+    bool refused;   /* it asked to close the lane */
     struct queue_session *after, *before;
 
     struct queue_session *all_after, *all_before; /* under all_lock */
@@ -75,6 +79,7 @@ void lane_session_ended(void *session);
 struct lane_close {
     struct queue_session *session;
     int64_t until;
+    bool chosen; /* `until` is the caller's */
     struct reason reason;
 };
 void lane_close(void *close);

@@ -80,7 +80,7 @@ void list_add(struct delivery_list *, struct delivery *);
 struct delivery *list_pop(struct delivery_list *);
 
 /* How a delivery comes home (delivery.how). */
-enum { COME_FINISHED, COME_DEFERRED, COME_RETURNED };
+enum { COME_FINISHED, COME_DEFERRED, COME_RETURNED, COME_HELD };
 
 struct queue_domain {
     struct queue_worker *home;

@@ -84,9 +84,10 @@ void queue_session_connected(struct queue_session *, const struct ip *source);
  * long, messages-per-connection reached, lane closed, draining, cancelled. */
 size_t queue_take(struct queue_session *, size_t max, int64_t idle_deadline, struct delivery **out);
 
-/* Nothing goes to this receiver from this pool until `until` (wall ms; 0: by the pool's retry schedule and
- * the number of closes in a row). What is ready goes home without counting a try. Returns `until`. Deliveries
- * in hand are the caller's to end. `reason` is copied, for expiry and status. */
+/* Nothing goes to this receiver from this pool until `until` (wall ms). What is ready goes home without
+ * counting a try. Returns `until`. 0: by the pool's retry schedule and the number of closes in a row; and
+ * while other sessions of the lane work or still try, it stays open with as many connections as work.
+ * Deliveries in hand are the caller's to end. `reason` is copied, for expiry and status. */
 int64_t queue_close_lane(struct queue_session *, int64_t until, const struct outcome *reason);
 
 /* ---- How a delivery ended; any worker's thread. The pointer is dead afterwards. ---- */
@@ -103,6 +104,9 @@ void queue_defer(struct queue *, struct delivery *, int64_t due, const struct ip
 void queue_return(struct queue *, struct delivery *);
 /* Not tried, and not before `due`; counts no try. For what waits on our own account (no source, an alarm). */
 void queue_postpone(struct queue *, struct delivery *, int64_t due, const struct outcome *reason);
+
+/* Not tried; held from now on, until an operator releases it. */
+void queue_park(struct queue *, struct delivery *);
 
 struct str queue_delivery_pool(struct queue *, const struct delivery *);
 struct str queue_delivery_domain(const struct delivery *);

@@ -172,13 +172,15 @@ size_t queue_take(struct queue_session *session, size_t max, int64_t idle_deadli
 
 int64_t queue_close_lane(struct queue_session *session, int64_t until, const struct outcome *reason) {
     struct queue_worker *w = queue_self(session->queue);
-    if (!until) {
+    bool chosen = until != 0;
+    if (!chosen) {
         const struct retry_schedule *schedule = schedule_of_pool(w, session->pool);
         until = queue_now(session->queue) + retry_wait(schedule, session->lane_failures + 1, queue_random(w));
     }
     struct lane_close *close = xcalloc(1, sizeof *close);
     close->session = session;
     close->until = until;
+    close->chosen = chosen;
     reason_set(&close->reason, reason);
     struct worker *owner = session->lane->owner->worker;
     if (worker_self() == owner)
@@ -217,6 +219,11 @@ void queue_defer(struct queue *queue, struct delivery *delivery, int64_t due, co
 
 void queue_return(struct queue *queue, struct delivery *delivery) {
     come_home(delivery, COME_RETURNED, queue_now(queue), 0);
+}
+
+void queue_park(struct queue *queue, struct delivery *delivery) {
+    (void)queue;
+    come_home(delivery, COME_HELD, 0, 0);
 }
 
 void queue_postpone(struct queue *queue, struct delivery *delivery, int64_t due,

@@ -198,6 +198,30 @@ static void test_unroutable(void **state) {
     world_run(send_all, unroutable, NULL);
 }
 
+static bool send_park(struct world *w, struct queue_session *session, struct delivery **out, size_t count) {
+    if (atomic_load(&w->attempts[4]))
+        return send_all(w, session, out, count);
+    for (size_t i = 0; i < count; i++)
+        queue_park(w->queue, out[i]);
+    return true;
+}
+
+static void parked(void *arg) {
+    struct world *w = arg;
+    struct delivery_init init = init_of("d09.example", 0);
+    CHECK(queue_put(w->queue, 1, &init, 1) == 0);
+    UNTIL(status_of(w).held == 1);
+    atomic_store(&w->attempts[4], 1);
+    CHECK(operate(w, QUEUE_RETRY, 1, QUEUE_ALL, NULL) == 0);
+    CHECK(operate(w, QUEUE_RELEASE, 1, QUEUE_ALL, NULL) == 1);
+    CHECK(world_quiet(w, 5000) && atomic_load(&w->ended[1][0]) == 1);
+}
+
+static void test_parked(void **state) {
+    (void)state;
+    world_run(send_park, parked, NULL);
+}
+
 /* The pool is gone, another one carries the class; or none does, and the mail waits. */
 static void pools(void *arg) {
     struct world *w = arg;
@@ -342,9 +366,9 @@ static void test_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_waiting),    cmocka_unit_test(test_ready), cmocka_unit_test(test_races),
-        cmocka_unit_test(test_unroutable), cmocka_unit_test(test_pools), cmocka_unit_test(test_refuses_bad),
-        cmocka_unit_test(test_day),        cmocka_unit_test(test_down),
+        cmocka_unit_test(test_waiting),     cmocka_unit_test(test_ready), cmocka_unit_test(test_races),
+        cmocka_unit_test(test_unroutable),  cmocka_unit_test(test_pools), cmocka_unit_test(test_parked),
+        cmocka_unit_test(test_refuses_bad), cmocka_unit_test(test_day),   cmocka_unit_test(test_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

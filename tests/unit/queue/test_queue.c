@@ -186,6 +186,38 @@ static void test_closed(void **state) {
     world_run(send_refused, closed, NULL);
 }
 
+/* A receiver that serves three connections and refuses more: it gets three, and all its mail. */
+static bool send_three(struct world *w, struct queue_session *session, struct delivery **out, size_t count) {
+    struct outcome reason = {
+        .scope = OUTCOME_SESSION, .fate = OUTCOME_LATER, .code = 421, .text = STR("too many")};
+    if (atomic_load(&w->open[8]) > 3 && out[0]->attempts < 3) {
+        queue_close_lane(session, 0, &reason);
+        for (size_t i = 0; i < count; i++)
+            queue_defer(w->queue, out[i], clock_wall_ms() + 10, NULL, &reason);
+        return false;
+    }
+    send_all(w, session, out, count);
+    fiber_sleep(2);
+    return true;
+}
+
+static void three(void *arg) {
+    struct world *w = arg;
+    struct delivery_init init = init_of("d08.example", 0);
+    CHECK(queue_put(w->queue, 1, &init, 1) == 0);
+    UNTIL(atomic_load(&w->transactions) == 1);
+    for (uint64_t m = 2; m <= 600; m++)
+        CHECK(queue_put(w->queue, m, &init, 1) == 0);
+    CHECK(world_quiet(w, 20 * 1000)); /* closed, it would take five minutes */
+    for (uint64_t m = 1; m <= 600; m++)
+        CHECK(atomic_load(&w->ended[m][0]) == 1);
+}
+
+static void test_three(void **state) {
+    (void)state;
+    world_run(send_three, three, NULL);
+}
+
 /* ---- sticky sources ---- */
 
 static bool send_sticky(struct world *w, struct queue_session *session, struct delivery **out, size_t count) {
@@ -302,9 +334,9 @@ static void test_new_limits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_load),       cmocka_unit_test(test_order),      cmocka_unit_test(test_together),
-        cmocka_unit_test(test_closed),     cmocka_unit_test(test_sticky),     cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_drain_late), cmocka_unit_test(test_new_limits),
+        cmocka_unit_test(test_load),   cmocka_unit_test(test_order),      cmocka_unit_test(test_together),
+        cmocka_unit_test(test_closed), cmocka_unit_test(test_three),      cmocka_unit_test(test_sticky),
+        cmocka_unit_test(test_drain),  cmocka_unit_test(test_drain_late), cmocka_unit_test(test_new_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
