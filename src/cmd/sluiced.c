@@ -21,6 +21,7 @@
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 enum { INTAKE_DRAIN_MS = 20 * 1000, QUEUE_DRAIN_MS = 40 * 1000, DRAIN_LOOK_MS = 20 };
@@ -29,7 +30,7 @@ enum { INTAKE_DRAIN_MS = 20 * 1000, QUEUE_DRAIN_MS = 40 * 1000, DRAIN_LOOK_MS = 
 
 static int fail(const char *what, const char *why) {
     fprintf(stderr, "sluiced: %s: %s\n", what, why);
-    return 1;
+    return EX_UNAVAILABLE;
 }
 
 /* ---- configuration ---- */
@@ -42,7 +43,7 @@ static int load_settings(struct daemon *d) {
     for (size_t i = 0; i < config_warning_count(errors); i++)
         fprintf(stderr, "sluiced: warning: %s\n", config_warning_at(errors, i));
     config_errors_free(errors);
-    return error ? 1 : 0;
+    return error ? EX_CONFIG : 0;
 }
 
 /* ---- sockets, before privileges are dropped ---- */
@@ -450,12 +451,12 @@ int main(int argc, char **argv) {
                  "(default /etc/sluice/sluice.conf). See sluiced(8).");
             return 0;
         default:
-            return 2;
+            return EX_USAGE;
         }
     }
     if (optind < argc) {
         fprintf(stderr, "sluiced: unexpected argument '%s'\n", argv[optind]);
-        return 2;
+        return EX_USAGE;
     }
     d.arena = arena_new(0);
     int error = load_settings(&d);
