@@ -26,7 +26,8 @@ struct world {
     _Atomic int sessions, most_sessions, all_sessions, expired, unroutable, transactions;
     _Atomic int open[RECEIVERS], most_open[RECEIVERS];
     _Atomic int per_worker[WORKERS];
-    struct str last_reason; /* of the last expired one */
+    pthread_mutex_t lock;
+    struct str last_reason; /* of the last expired one; under the lock */
     char last_reason_text[200];
     void *more;
 };
@@ -80,9 +81,11 @@ static void world_expired(void *arg, struct delivery *const *deliveries, size_t 
                           const struct outcome *last) {
     struct world *w = arg;
     struct str text = str_head(last->text, sizeof w->last_reason_text);
+    pthread_mutex_lock(&w->lock);
     if (text.len)
         memcpy(w->last_reason_text, text.at, text.len);
     w->last_reason = str_from(w->last_reason_text, text.len);
+    pthread_mutex_unlock(&w->lock);
     for (size_t i = 0; i < count; i++) {
         atomic_fetch_add(&w->expired, 1);
         atomic_store(&w->attempts[deliveries[i]->message % MESSAGES_MAX], deliveries[i]->attempts);
@@ -143,6 +146,7 @@ static void world_run(send_fn *send, void (*body)(void *), void (*prepare)(struc
     w->resolver = memory_resolver_of(zone, count);
     w->settings.delivery = delivery_settings_default();
     w->send = send;
+    pthread_mutex_init(&w->lock, NULL);
     w->idle_ms = 20;
     if (prepare)
         prepare(w);
@@ -160,6 +164,7 @@ static void world_run(send_fn *send, void (*body)(void *), void (*prepare)(struc
     rt_run_on(w->rt, body, w);
     rt_free(w->rt);
     queue_free(w->queue);
+    pthread_mutex_destroy(&w->lock);
     free(w);
     assert_int_equal(atomic_load(&rt_run_failures), 0);
 }
