@@ -19,7 +19,7 @@ void body_free(struct spool_body *b) {
     bool unpinned = false;
     for (uint32_t i = 0; i < b->part_count; i++)
         if (b->parts[i].at) {
-            b->parts[i].at->pins--;
+            segment_unpin(b->parts[i].at);
             unpinned = true;
         }
     if (unpinned)
@@ -33,10 +33,18 @@ void body_free(struct spool_body *b) {
 
 /* Room for `more` bytes behind what is gathered, and the padding of the record. */
 static void reserve(struct spool_body *b, size_t more) {
-    size_t before = b->gathered.cap;
-    buf_reserve(&b->gathered, more + 8 < 8192 && before == 0 ? 8192 : more + 8);
-    b->charged += b->gathered.cap - before;
-    atomic_fetch_add(&b->spool->memory, b->gathered.cap - before);
+    size_t before = b->gathered.cap, need = b->gathered.len + more + 8, most = b->spool->part_size + 8;
+    if (need <= before)
+        return;
+    size_t cap = before ? 2 * before : 8192;
+    if (cap > most)
+        cap = most;
+    if (cap < need)
+        cap = need;
+    b->gathered.at = xrealloc(b->gathered.at, cap);
+    b->gathered.cap = cap;
+    b->charged += cap - before;
+    atomic_fetch_add(&b->spool->memory, cap - before);
 }
 
 /* What is gathered becomes a part record. */
@@ -132,11 +140,9 @@ void body_part_done(struct spool *s, struct entry *e, int error) {
     pthread_mutex_lock(&s->queue_lock);
     if (error && !b->error)
         b->error = error;
-    b->parts[e->part] = (struct placed_part){.part = {.generation = e->at ? e->at->generation : 0,
-                                                      .place = e->place,
-                                                      .length = e->content_len,
-                                                      .crc = e->body_crc},
-                                             .at = e->at};
+    /* When it was written, its place is known since then, and its pin may be the message's by now. */
+    if (error)
+        b->parts[e->part].at = NULL;
     b->under_way--;
     bool gone = b->aborted && b->under_way == 0;
     /* Within the lock: after spool_body_abort has returned, nothing calls back. */

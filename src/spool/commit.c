@@ -44,6 +44,7 @@ static void state_done(struct spool *s) {
         if (g->state_noted && !g->noted) {
             g->noted = true;
             segment_forget(s, g);
+            segment_end_limbo(g);
         }
     }
 }
@@ -56,10 +57,26 @@ void commit_open(struct spool *s, struct batch *batch) {
     memmove(s->spare, s->spare + 1, s->spare_count * sizeof(struct segment *));
     segment_log(s, s->current);
     encode_state(s, &e->head);
+    buf_clear(&s->state);
+    buf_add(&s->state, e->head.at + SPOOL_HEADER, e->head.len - SPOOL_HEADER);
     pthread_cond_signal(&s->helper_wake);
     pthread_mutex_unlock(&s->lock);
     entry_finish(e);
     commit_add(batch, e);
+}
+
+void commit_repeat_state(struct spool *s, struct batch *batch) {
+    const struct segment *g = s->current;
+    if (s->state.len == 0 || !g || g->end == SPOOL_DATA)
+        return;
+    struct entry *e = entry_new(ENTRY_STATE);
+    buf_str(&e->head, buf_view(&s->state));
+    buf_clear(&s->state);
+    entry_finish(e);
+    if (g->end + entry_size(e) <= s->options.segment_size)
+        commit_add(batch, e);
+    else
+        entry_free(e);
 }
 
 void commit_add(struct batch *batch, struct entry *e) {

@@ -21,20 +21,31 @@ void apply_message(struct spool *s, struct segment *g, uint32_t place, uint32_t 
     s->stats.recipients += recipients;
 }
 
-bool apply_end(struct spool *s, uint64_t message, uint32_t recipient) {
+/* Parts of a message whose end is not on disk stay as long as a recovery could bring the message back. */
+static void release_parts(struct segment *g, struct wide *w) {
+    if (w->at_risk && !g->noted)
+        g->limbo = xrealloc(g->limbo, ((size_t)g->limbo_count + w->parts + 1) * sizeof(struct segment *));
+    for (uint32_t i = 0; i < w->parts; i++) {
+        if (w->at_risk && !g->noted && w->pinned[i] != g)
+            g->limbo[g->limbo_count++] = w->pinned[i];
+        else
+            segment_unpin(w->pinned[i]);
+    }
+    free(w->pinned);
+    free(w);
+}
+
+bool apply_end(struct spool *s, uint64_t message, uint32_t recipient, bool durable) {
     struct segment *g = segment_find(s, message_generation(message));
     if (!g)
         return false;
-    struct index_end end = index_end(&g->index, message_place(message), recipient);
+    struct index_end end = index_end(&g->index, message_place(message), recipient, durable);
     s->stats.recipients -= end.ended;
     if (end.last) {
         s->stats.messages--;
         g->live--;
-        for (uint32_t i = 0; end.wide && i < end.wide->parts; i++)
-            end.wide->pinned[i]->pins--;
         if (end.wide)
-            free(end.wide->pinned);
-        free(end.wide);
+            release_parts(g, end.wide);
     }
     return end.ended;
 }
@@ -109,7 +120,7 @@ static void not_written(struct spool *s, struct entry *e, int error) {
     case ENTRY_PART:
         if (e->at) {
             pthread_mutex_lock(&s->lock);
-            e->at->pins--;
+            segment_unpin(e->at);
             pthread_mutex_unlock(&s->lock);
             e->at = NULL;
         }
@@ -118,7 +129,7 @@ static void not_written(struct spool *s, struct entry *e, int error) {
     case ENTRY_OUTCOME:
         if (!e->applied && fate_ends(e->fate)) {
             pthread_mutex_lock(&s->lock);
-            apply_end(s, e->message, e->recipient);
+            apply_end(s, e->message, e->recipient, false);
             segment_settle(s);
             pthread_mutex_unlock(&s->lock);
         }
@@ -160,7 +171,7 @@ static void apply(struct spool *s, struct entry *e) {
         if (g)
             segment_refer(e->at, g);
         if (!e->applied && fate_ends(e->fate))
-            apply_end(s, e->message, e->recipient);
+            apply_end(s, e->message, e->recipient, true);
     }
 }
 
@@ -247,6 +258,7 @@ static bool take_one(struct spool *s, struct batch *batch) {
 static void commit_all(struct spool *s) {
     while (s->todo.first) {
         struct batch batch = {0};
+        commit_repeat_state(s, &batch);
         while (s->todo.first && take_one(s, &batch))
             continue;
         if (batch.count)
@@ -301,6 +313,10 @@ void *committer_run(void *arg) {
     commit_all(s);
     while (s->late.first)
         entry_free(entry_take(&s->late));
+    struct batch batch = {0};
+    commit_repeat_state(s, &batch);
+    if (batch.count)
+        commit(s, &batch);
     commit_seal(s, true);
     return NULL;
 }

@@ -3,6 +3,7 @@
 #include "base/crc32c.h"
 #include "base/error.h"
 #include "spool/inside.h"
+#include "spool/scan.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -81,18 +82,6 @@ static bool all_zero(const unsigned char *bytes, size_t len) {
     return true;
 }
 
-/* The state record that the first commit of a segment starts with. */
-static struct str read_state(struct recovery *r, const struct file *f) {
-    struct spool *s = r->spool;
-    if (!f->has_first || f->first.type != RECORD_STATE || f->first.head > 64 * 1024 * 1024)
-        return STR_NULL;
-    char *bytes = arena_alloc(r->arena, f->first.head);
-    ssize_t got = s->io->read(s->io->ctx, f->handle, bytes, f->first.head, SPOOL_DATA + SPOOL_HEADER, false);
-    struct str state = str_from(bytes, f->first.head);
-    bool whole = got == (ssize_t)f->first.head && crc32c(0, bytes, f->first.head) == f->first.head_crc;
-    return whole && state_count(state) >= 0 ? state : STR_NULL;
-}
-
 static void read_headers(struct recovery *r, struct file *f, uint32_t *ret_version) {
     struct spool *s = r->spool;
     unsigned char bytes[SPOOL_DATA + SPOOL_HEADER] = {0};
@@ -116,7 +105,6 @@ static void read_headers(struct recovery *r, struct file *f, uint32_t *ret_versi
     }
     f->has_first = record_header_decode(bytes + SPOOL_DATA, &f->first) && f->first.place == SPOOL_DATA / 8 &&
                    f->first.start == f->first.place;
-    f->state = read_state(r, f);
 }
 
 static int open_file(struct recovery *r, struct file *f, struct arena *arena, struct str *ret_why) {
@@ -173,27 +161,90 @@ static void believe_first(struct files *f, struct file *file) {
                                            .key = file->first.key};
 }
 
+/* ---- When the headers don't tell ---- */
+
+/* All bytes of a file, zeros where it can't be read; malloc'ed. */
+static unsigned char *read_all(struct recovery *r, const struct file *f) {
+    enum { STEP = 64 * 1024 };
+    uint64_t size = r->spool->options.segment_size;
+    unsigned char *bytes = xcalloc(1, size);
+    for (uint64_t at = 0; at < size; at += STEP) {
+        size_t want = size - at < STEP ? (size_t)(size - at) : STEP;
+        if (r->spool->io->read(r->spool->io->ctx, f->handle, bytes + at, want, at, false) < 0)
+            memset(bytes + at, 0, want);
+    }
+    return bytes;
+}
+
+/* What most records in it say that it is. One of them could be forged in a mail's body, most can't: a record
+ * also names its place. */
+static void vote(struct file *f, const unsigned char *bytes, uint64_t size, uint64_t id) {
+    struct record_header h, winner = {0};
+    uint64_t votes = 0;
+    for (uint64_t at = SPOOL_DATA; at + SPOOL_HEADER <= size; at += 8) {
+        if (!record_header_decode(bytes + at, &h) || (uint64_t)h.place * 8 != at)
+            continue;
+        if (votes == 0)
+            winner = h;
+        votes =
+            votes == 0 || (h.generation == winner.generation && h.key == winner.key) ? votes + 1 : votes - 1;
+    }
+    f->valid = votes > 0;
+    f->header = (struct segment_header){
+        .slot = f->slot, .size = size, .spool = id, .generation = winner.generation, .key = winner.key};
+}
+
+/* The state record of a segment: the first record, or its copy in the second commit. */
+static void find_state(struct recovery *r, struct file *f, const unsigned char *bytes, uint64_t size) {
+    struct scan scan;
+    scan_segment(bytes, size, f->header.generation, f->header.key, 0, &scan);
+    for (uint32_t i = 0; i < scan.count && !f->state.at; i++) {
+        const struct scan_item *item = &scan.items[i];
+        struct str head = str_from(bytes + item->offset + SPOOL_HEADER, item->header.head);
+        if (!item->gap && item->header.type == RECORD_STATE && item->head_ok && state_count(head) >= 0)
+            f->state = str_copy(r->arena, head);
+    }
+    scan_free(&scan);
+}
+
+/* The state record where it should be. */
+static struct str first_state(struct recovery *r, const struct file *f) {
+    struct spool *s = r->spool;
+    if (!f->valid || !f->has_first || f->first.type != RECORD_STATE || f->first.key != f->header.key ||
+        f->first.generation != f->header.generation || f->first.head > s->options.segment_size)
+        return STR_NULL;
+    char *bytes = arena_alloc(r->arena, f->first.head);
+    ssize_t got = s->io->read(s->io->ctx, f->handle, bytes, f->first.head, SPOOL_DATA + SPOOL_HEADER, false);
+    struct str state = str_from(bytes, f->first.head);
+    bool whole = got == (ssize_t)f->first.head && crc32c(0, bytes, f->first.head) == f->first.head_crc;
+    return whole && state_count(state) >= 0 ? state : STR_NULL;
+}
+
+static void search(struct files *f, struct file *file) {
+    struct recovery *r = f->r;
+    file->state = first_state(r, file);
+    if (file->state.at)
+        return;
+    uint64_t size = r->spool->options.segment_size;
+    unsigned char *bytes = read_all(r, file);
+    if (!file->valid)
+        vote(file, bytes, size, r->spool->id);
+    if (file->valid && file->header.size == size)
+        find_state(r, file, bytes, size);
+    free(bytes);
+}
+
 /* The newest whole state record. What it says is true even when its commit was cut. */
 static void learn_state(struct files *f) {
     struct recovery *r = f->r;
     for (uint32_t i = 0; i < f->count; i++) {
         const struct file *file = &f->list[i];
-        if (file->valid && file->state.at && file->first.generation == file->header.generation &&
-            file->first.key == file->header.key && file->header.generation > r->state_generation) {
+        if (file->valid && file->header.spool == r->spool->id && file->state.at &&
+            file->header.generation > r->state_generation) {
             r->state_generation = file->header.generation;
             r->state = file->state;
         }
     }
-}
-
-static bool state_by_slot(const struct recovery *r, uint32_t slot, struct segment_state *ret) {
-    int64_t count = r->state.at ? state_count(r->state) : 0;
-    for (uint32_t i = 0; i < count; i++) {
-        *ret = state_at(r->state, i);
-        if (ret->slot == slot)
-            return true;
-    }
-    return false;
 }
 
 bool files_state(const struct recovery *r, uint64_t generation, struct segment_state *ret) {
@@ -233,14 +284,6 @@ static void set_aside(struct files *f, struct file *file, const char *why) {
 static void take_file(struct files *f, struct file *file) {
     struct recovery *r = f->r;
     struct spool *s = r->spool;
-    struct segment_state state;
-    if (!file->valid && state_by_slot(r, file->slot, &state)) {
-        file->valid = true;
-        file->header = (struct segment_header){.spool = s->id,
-                                               .size = s->options.segment_size,
-                                               .generation = state.generation,
-                                               .key = state.key};
-    }
     if (!file->valid)
         set_aside(f, file, "nothing says which segment this is");
     else if (file->header.spool != s->id || file->header.size != s->options.segment_size)
@@ -279,6 +322,8 @@ int files_open(struct recovery *r, struct arena *arena, struct str *ret_why) {
         learn_id(&f);
         for (uint32_t i = 0; i < f.count; i++)
             believe_first(&f, &f.list[i]);
+        for (uint32_t i = 0; i < f.count; i++)
+            search(&f, &f.list[i]);
         learn_state(&f);
         for (uint32_t i = 0; i < f.count; i++)
             take_file(&f, &f.list[i]);

@@ -179,7 +179,7 @@ bool message_prelude_decode(struct str head, struct message_prelude *ret) {
         .parts = get32(b + 28),
     };
     /* A recipient takes at least a tag and a length. */
-    return ret->recipients > 0 && ret->recipients <= head.len / 6 &&
+    return ret->number == 0 && ret->recipients > 0 && ret->recipients <= head.len / 6 &&
            ret->parts <= (head.len - MESSAGE_PRELUDE) / MESSAGE_PART;
 }
 

@@ -73,7 +73,7 @@ struct part {
 enum { MESSAGE_PRELUDE = 40, MESSAGE_PART = 24 };
 
 struct message_prelude {
-    uint64_t number; /* 0: by its place; else it was moved here */
+    uint64_t number; /* 0: by its place. Room for messages that a later version moves */
     uint64_t body_size;
     int64_t arrival;
     uint32_t recipients, parts;

@@ -121,7 +121,7 @@ bool index_waits(const struct index *x, uint32_t place, uint32_t recipient) {
     return recipient < w->recipients && (w->waits[recipient / 8] >> recipient % 8 & 1);
 }
 
-struct index_end index_end(struct index *x, uint32_t place, uint32_t recipient) {
+struct index_end index_end(struct index *x, uint32_t place, uint32_t recipient, bool durable) {
     struct index_end end = {0};
     if (!index_waits(x, place, recipient))
         return end;
@@ -134,6 +134,7 @@ struct index_end index_end(struct index *x, uint32_t place, uint32_t recipient) 
         uint32_t at = slot->state & ~INDEX_WIDE;
         struct wide *w = x->wide[at];
         w->waits[recipient / 8] &= (uint8_t) ~(1u << recipient % 8);
+        w->at_risk = w->at_risk || !durable;
         end.last = --w->waiting == 0;
         if (end.last) {
             end.wide = w;

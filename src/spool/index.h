@@ -16,6 +16,7 @@ struct wide {
     uint32_t recipients, waiting;
     uint32_t parts;
     struct segment **pinned; /* the segment of each part, pinned once a part */
+    bool at_risk;            /* a recipient ended whose outcome is not on disk */
     uint8_t waits[];         /* a bit a recipient */
 };
 
@@ -44,7 +45,7 @@ struct index_end {
     bool last;         /* nobody waits any more: the message is gone from the index */
     struct wide *wide; /* of a message that is gone: the caller unpins and frees it; or NULL */
 };
-struct index_end index_end(struct index *, uint32_t place, uint32_t recipient);
+struct index_end index_end(struct index *, uint32_t place, uint32_t recipient, bool durable);
 /* NULL when it has none. */
 const struct wide *index_wide(const struct index *, uint32_t place);
 /* All places, ascending, malloc'ed: the caller frees. */

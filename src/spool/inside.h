@@ -30,6 +30,8 @@ struct segment {
     uint32_t live; /* messages that wait */
     uint32_t pins; /* parts of bodies under way or waiting, open readers */
     struct index index;
+    struct segment **limbo; /* pinned: parts of messages that ended here with an outcome that isn't on disk */
+    uint32_t limbo_count;
     uint8_t *refs; /* a bit a slot: segments whose messages' outcomes stand here and are needed */
     uint32_t refs_bytes, ref_count;
     bool used;                     /* recovery: holds records, or held some */
@@ -129,7 +131,8 @@ struct spool {
 
     /* The committer's: */
     struct entry_list todo, late;
-    uint64_t commit; /* the last number used */
+    struct buf state; /* the state record of the current segment, which its second commit repeats */
+    uint64_t commit;  /* the last number used */
     bool sealed;
 };
 
@@ -157,6 +160,9 @@ void segment_log(struct spool *, struct segment *);                      /* lock
 void segment_spare(struct spool *, struct segment *);                    /* locked */
 void segment_refer(struct segment *holder, const struct segment *to);    /* locked */
 void segment_forget(struct spool *, const struct segment *to); /* locked: no reference to it counts */
+void segment_unpin(struct segment *);                          /* locked */
+/* Locked: the messages of `g` are gone for a recovery too, so their parts may go. */
+void segment_end_limbo(struct segment *g);
 int segment_create(struct spool *, uint32_t slot, uint64_t generation, struct segment **ret);
 int segment_recycle(struct spool *, const struct segment *, uint64_t generation, struct segment *ret);
 /* Whatever can be freed: to the helper. Locked. */
@@ -170,7 +176,7 @@ void *committer_run(void *spool);
 void apply_message(struct spool *, struct segment *, uint32_t place, uint32_t recipients,
                    struct segment *const *pinned, uint32_t parts);
 /* True when it waited until now. */
-bool apply_end(struct spool *, uint64_t message, uint32_t recipient);
+bool apply_end(struct spool *, uint64_t message, uint32_t recipient, bool durable);
 
 /* commit.c: one commit; the committer's */
 struct batch {
@@ -180,6 +186,8 @@ struct batch {
 };
 /* The next segment becomes the current one; its state record is the first of the batch. */
 void commit_open(struct spool *, struct batch *);
+/* The second commit of a segment starts with its state record again: one lost block shall not lose it. */
+void commit_repeat_state(struct spool *, struct batch *);
 /* Puts the batch behind the end of the current segment and makes it durable. 0 or a negative errno. */
 int commit_write(struct spool *, struct batch *);
 int commit_sync(struct spool *);

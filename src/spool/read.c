@@ -78,7 +78,10 @@ static struct segment *pin(struct spool *s, uint64_t message) {
 }
 
 /* Locked. True when the segment has become free. */
-static bool unpin(struct segment *g) { return --g->pins == 0 && g->live == 0; }
+static bool unpin(struct segment *g) {
+    segment_unpin(g);
+    return g->pins == 0 && g->live == 0;
+}
 
 int spool_read(struct spool *s, uint64_t message, enum spool_mode mode, struct arena *arena,
                struct spool_message *ret) {

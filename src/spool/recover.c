@@ -160,7 +160,7 @@ static void see_outcome(struct work *w, const struct scan_item *item) {
         return;
     segment_refer(w->g, g);
     if (fate_ends(o.outcome.fate))
-        apply_end(w->s, o.message, o.recipient);
+        apply_end(w->s, o.message, o.recipient, true);
     else if (index_waits(&g->index, message_place(o.message), o.recipient))
         keep_state(w, &o);
 }

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "spool/inside.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -18,6 +19,7 @@ struct segment *segment_free(struct spool *s, struct segment *g) {
         if (g->handle >= 0)
             s->io->close(s->io->ctx, g->handle);
         index_free(&g->index);
+        free(g->limbo);
         free(g->refs);
         free(g);
     }
@@ -85,6 +87,19 @@ void segment_forget(struct spool *s, const struct segment *to) {
             g->ref_count--;
         }
     }
+}
+
+void segment_unpin(struct segment *g) {
+    assert(g->pins > 0);
+    g->pins--;
+}
+
+void segment_end_limbo(struct segment *g) {
+    for (uint32_t i = 0; i < g->limbo_count; i++)
+        segment_unpin(g->limbo[i]);
+    free(g->limbo);
+    g->limbo = NULL;
+    g->limbo_count = 0;
 }
 
 static uint64_t random_key(void) {
@@ -204,8 +219,10 @@ static bool free_of_use(const struct spool *s, const struct segment *g) {
 
 void segment_settle(struct spool *s) {
     uint32_t idle = s->spare_count;
+    bool work = s->spare_count < SPARES;
     for (uint32_t i = 0; i < s->log_count; i++) {
         struct segment *g = s->log[i];
+        work = work || g->may_go;
         if (g->going || !free_of_use(s, g))
             continue;
         if (g->failed || g->damaged || idle >= SPARES_MOST)
@@ -213,7 +230,8 @@ void segment_settle(struct spool *s) {
         else
             idle++;
     }
-    pthread_cond_signal(&s->helper_wake);
+    if (work)
+        pthread_cond_signal(&s->helper_wake);
 }
 
 /* ---- The helper ---- */
@@ -313,6 +331,7 @@ static void finish_job(struct spool *s, const struct job *job, int result) {
     } else {
         take_from_log(s, g);
         segment_forget(s, g);
+        segment_end_limbo(g);
         if (job->kind == JOB_RECYCLE) {
             index_free(&g->index);
             free(g->refs);

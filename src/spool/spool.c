@@ -106,6 +106,7 @@ struct spool *spool_drop(struct spool *s) {
     pthread_cond_destroy(&s->queue_wake);
     pthread_mutex_destroy(&s->queue_lock);
     pthread_mutex_destroy(&s->lock);
+    buf_free(&s->state);
     free(s->log);
     free(s->spare);
     free(s->dir);

@@ -169,9 +169,9 @@ struct spool_outcome {
 };
 
 /* Queues the outcome for commit and returns; outcomes of one message keep their order. `done` (may be NULL)
- * is called as in spool_commit: 0 durable; FULL, IO: not on disk, so a crash would try again. Either way the
- * spool counts it from then on: delivered, failed or cancelled once, a recipient stays so. When its last
- * recipient has ended the message is gone for readers. */
+ * is called as in spool_commit: 0 durable; NOTFOUND: its message had ended already; FULL, IO: not on disk, so
+ * a crash would try again. Either way the spool counts it from then on: delivered, failed or cancelled once,
+ * a recipient stays so. When its last recipient has ended the message is gone for readers. */
 void spool_outcome(struct spool *, uint64_t message, uint32_t recipient, const struct spool_outcome *,
                    void (*done)(void *arg, int error), void *arg);
 

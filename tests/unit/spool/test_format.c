@@ -252,7 +252,7 @@ static void test_index(void **state) {
         uint32_t i = (uint32_t)rand() % N, k = (uint32_t)rand() % MOST, place = 1024 + i * 40;
         assert_int_equal(index_has(&x, place), left[i] > 0);
         assert_int_equal(index_waits(&x, place, k), waits[i][k]);
-        struct index_end end = index_end(&x, place, k);
+        struct index_end end = index_end(&x, place, k, true);
         assert_int_equal(end.ended, waits[i][k]);
         left[i] -= waits[i][k];
         assert_int_equal(end.last, end.ended && left[i] == 0);
