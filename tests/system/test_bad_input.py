@@ -61,10 +61,10 @@ def test_configurations(world, name):
     good = world.config()
     assert before in good
     world.daemon.write(good.replace(before, after, 1), {"part.conf": "# fine\nnonsense = 1\n", "badzone": "contoso.test. IN A 127.0.0.1\ncontoso.test. IN A 999\n"})
-    for ran in (world.daemon.run("check"),):
-        assert ran.returncode == 1, ran.stdout + ran.stderr
-        assert re.search(says, ran.stderr + ran.stdout), ran.stderr + ran.stdout
-        assert re.search(r"(sluice|part)\.conf(:\d+)?|zone:\d", ran.stderr + ran.stdout), ran.stderr + ran.stdout
+    ran = world.daemon.run("check")
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert re.search(says, ran.stderr + ran.stdout), ran.stderr + ran.stdout
+    assert re.search(r"(sluice|part)\.conf(:\d+)?|zone:\d", ran.stderr + ran.stdout), ran.stderr + ran.stdout
     world.daemon.start(wait=False)
     assert world.daemon.wait() == 1, world.daemon.lines
     assert re.search(says, "\n".join(world.daemon.lines)), world.daemon.lines
@@ -94,7 +94,7 @@ def test_wrong_usage(world):
     import subprocess
     for arguments in ([], ["-c"], ["-x"], ["-c", "/no/such/file"], ["-c", str(world.folder)]):
         ran = subprocess.run([places.program("sluiced"), *arguments], capture_output=True, text=True, timeout=30)
-        assert ran.returncode in (1, 2) and ran.stderr, arguments
+        assert ran.returncode in (1, 2) and "sluiced" in ran.stderr, (arguments, ran)
 
 
 # ---- clients
@@ -108,7 +108,7 @@ LINES = {
     "eight bit address": (b"MAIL FROM:<\xc3\xa4@contoso.test>\r\n", "55"),
     "empty line": (b"\r\n", "500"),
     "only blanks": (b"    \r\n", "500"),
-    "http": (b"GET / HTTP/1.1\r\n", "500"),
+    "http": (b"GET / HTTP/1.1\r\n", "421"),
     "no brackets": (b"MAIL FROM:alice@contoso.test\r\n", "501"),
     "control in an address": (b"MAIL FROM:<a\x01b@contoso.test>\r\n", "50"),
     "long local part": (b"MAIL FROM:<" + b"a" * 400 + b"@contoso.test>\r\n", "50"),
@@ -127,7 +127,8 @@ def test_bad_commands(world, name):
         client.raw(data)
         reply = client.reply()
         assert reply.startswith(expected) and reply, reply
-        client.command("RSET")
+        client.command("NOOP" if reply.startswith("421") else "RSET")
+    with world.connector() as client:
         client.send(ALICE, BOB, message())
     world.receiver.wait(lambda: world.receiver.messages)
 

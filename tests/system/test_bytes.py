@@ -21,13 +21,13 @@ def acceptable(data):
     return b"\0" not in data and len(re.findall(rb"(?im)^received:", head)) < 50
 
 
-def deliver(world, texts):
+def deliver(world, texts, sender=ALICE):
     """name -> data as sent; each must come out of the receiver with nothing but fields added on top."""
     host = world.hosts["fabrikam.test"]
     with world.connector() as client:
         for number, text in enumerate(texts.values()):
             parameters = "BODY=8BITMIME" if not text.isascii() else ""
-            client.send(ALICE, f"n{number}@fabrikam.test", text, parameters)
+            client.send(sender, f"n{number}@fabrikam.test", text, parameters)
     world.receiver.wait(lambda: len(host.messages) >= len(texts), timeout=90, what=f"{len(texts)} messages")
     got = {m.recipients[0]: m.data for m in host.messages}
     for number, (name, text) in enumerate(texts.items()):
@@ -35,7 +35,9 @@ def deliver(world, texts):
         text = text if text.endswith(b"\r\n") else text + b"\r\n"
         assert data.endswith(text), f"{name}: the bytes differ: {first_difference(data, text)}"
         added = data[:len(data) - len(text)]
-        assert re.fullmatch(rb"(?:[A-Za-z-]+:.*\r\n(?:[ \t].*\r\n)*)+", added), f"{name}: added {added!r}"
+        # Where the message begins without a header field, an empty line must part it from the fields on top.
+        parted = b"" if re.match(rb"[!-9;-~]+[ \t]*:|\r\n", text) else b"\r\n"
+        assert re.fullmatch(rb"(?:[A-Za-z-]+:.*\r\n(?:[ \t].*\r\n)*)+" + parted, added), f"{name}: added {added!r}"
     assert not host.faults, host.faults[:5]
 
 
@@ -51,7 +53,8 @@ def test_every_message_of_the_vectors(world, vectors):
     assert len(files) > 150
     texts = {str(p.relative_to(vectors)): canonical(p.read_bytes()) for p in files}
     # What starts with an empty line or has no header at all gets one: that is what the fields on top are for.
-    deliver(world, {name: text for name, text in texts.items() if acceptable(text) and text})
+    # Their authors' domains are not in the zone file; mail with a null reverse-path is of class high-risk without asking.
+    deliver(world, {name: text for name, text in texts.items() if acceptable(text) and text}, sender="")
 
 
 MADE = {

@@ -320,7 +320,7 @@ def test_a_permanent_refusal_ends_it(world, stage, reply):
 
 
 def test_the_address_stays_across_a_restart(world):
-    world.rewrite(delivery="first-retry = 2s  max-retry = 2s")
+    world.rewrite(delivery="first-retry = 2s  max-retry = 2s  messages-per-connection = 1")
     host = world.host("fabrikam.test", script={"rcpt": ["451 4.7.1 greylisted"] * 8})
     world.start("fabrikam.test")
     ids = [send(world, f"r{i}@fabrikam.test") for i in range(8)]

@@ -133,7 +133,7 @@ def real_servers(folder):
         for trace_id in ids:
             assert next(iter(daemon.trace_of(trace_id).values()))["status"] == "Delivered"
         until(lambda: sum(b"burst" in m for p in (postfix, opensmtpd) for m in p.mails()) == 100, what=lambda: postfix.log() + opensmtpd.log())
-        assert [r["trace_id"] for r in daemon.rows("queue", "list")] == [waits]
+        assert [r["trace_id"] for r in daemon.rows("queue", "list", "--domain", "sixth.test")] == [waits]
 
 
 def test_postfix_and_opensmtpd_receive(in_namespace):

@@ -9,7 +9,7 @@ from lab.waiting import until
 ALICE, BOB = "alice@contoso.test", "bob@fabrikam.test"
 
 # The repository's own table; the public vectors hold more.
-SEQUENCES = [b"\n.\n", b"\n.\r", b"\r.\n", b"\r.\r", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r\n\0.\r\n", b"\n\n.\r\n", b"\r\r\n.\r\n", b"\r\n.\r\r\n", b"\r\n.\x00\r\n",
+SEQUENCES = [b"\n.\n", b"\n.\r", b"\r.\n", b"\r.\r", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r\n\0.\r\n", b"\n\n.\r\n", b"\r\r\n.\n", b"\r\n.\r\r\n", b"\r\n.\x00\r\n",
              b"\n..\r\n", b"\r\n\x85.\r\n", b"\n.\r\n.\n"]
 
 
@@ -78,7 +78,10 @@ def test_a_bare_line_feed_ends_no_command(world):
         client.raw(f"MAIL FROM:<{ALICE}>\nRCPT TO:<{BOB}>\r\n".encode())
         reply = client.reply()
         assert reply[0] in "45", reply
-        assert client.command("NOOP").startswith("250") or client.command("NOOP") == ""
+    with world.connector() as client:
+        client.send(ALICE, BOB, message(subject="good"))
+    world.receiver.wait(lambda: world.receiver.messages)
+    assert [m.header("Subject") for m in world.receiver.messages] == ["good"]
 
 
 def test_the_data_of_the_vectors(world, vectors):

@@ -113,8 +113,7 @@ class Client:
 
 def message(sender="alice@contoso.test", to="bob@fabrikam.test", subject="hello", body=b"Hello.\r\n", headers=()):
     """A plain message with CRLF line ends."""
-    if isinstance(body, str):
-        body = body.replace("\n", "\r\n").encode()
+    to = to if isinstance(to, str) else ", ".join(to)
     head = [f"From: <{sender}>" if sender else "From: MAILER-DAEMON <postmaster@contoso.test>", f"To: <{to}>", f"Subject: {subject}",
             "Date: Sun, 22 Nov 2026 10:00:00 +0000", f"Message-ID: <{abs(hash((sender, to, subject, body)))}@client.example.org>", *headers]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body

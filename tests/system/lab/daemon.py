@@ -90,7 +90,7 @@ class Daemon:
         self.reader.join(10)
         return code
 
-    def stop(self, timeout=60.0):
+    def stop(self, timeout=90.0):
         """Drains, and insists on a clean end: exit 0, nothing that a sanitizer said."""
         if self.process is None:
             return

@@ -96,7 +96,7 @@ tenant "contoso" {{
 
 verdict {{ header = "X-Spam-Flag: YES" }}
 delivery {{ port = {self.delivery_port}  allow-private = true  {s["delivery"] or "first-retry = 1s  max-retry = 2s"} }}
-dns {{ {s["dns"] or f'zone-file = "zone"  servers = {{"127.0.0.1@{self.dead_port}"}}'} }}
+dns {{ {s["dns"] or f'zone-file = "zone"  servers = {{"127.0.0.1@{self.dead_port}"}}  timeout = 2s'} }}
 api {{ socket = "api.sock" }}
 {s["extra"]}
 """
