@@ -90,6 +90,13 @@ static const char *state_name(enum delivery_state state) {
     return names[state];
 }
 
+/* How long mail of this pool is tried, ms. */
+static int64_t expire_of(struct daemon *d, struct str pool_name) {
+    const struct settings *s = flow_here(&d->flow)->settings;
+    const struct pool *pool = pool_find(s->pools, pool_name);
+    return pool && pool->expire > 0 ? pool->expire : s->delivery.expire_ms;
+}
+
 /* False: the message ended meanwhile. */
 static bool entry_of(struct daemon *d, const struct queue_row *row, struct arena *arena,
                      struct api_queue_entry *ret) {
@@ -113,6 +120,7 @@ static bool entry_of(struct daemon *d, const struct queue_row *row, struct arena
     if (!r)
         return false;
     *ret = (struct api_queue_entry){
+        .expires = row->arrival + expire_of(d, row->pool),
         .trace_id = m.trace_id,
         .sender = m.groups[group].reverse_path,
         .recipient = r->address,
@@ -323,6 +331,7 @@ static int pool_rows(void *arg, void (*row)(void *, const struct api_pool *), vo
             out->failed += (int64_t)health[i].failed;
         }
         out->name = pool->name;
+        out->site = s->pools->sites[pool->site].name;
         out->class_tag = pool->code;
         out->carries = carries_text(pool, arena);
         out->spf_published = pool->spf_published;

@@ -89,7 +89,7 @@ int accept_classify(struct flow *flow, const struct acceptance *a, struct classi
                     struct decision *ret_decision, const struct pool **ret_pool,
                     struct outcome *ret_refusal) {
     gather_facts(a, ret_facts);
-    int64_t deadline = clock_mono_ms() + 2 * a->settings->dns.timeout_ms;
+    int64_t deadline = clock_mono_ms() + a->settings->dns.timeout_ms;
     int error =
         classify_run(ret_facts, flow_here(flow)->resolver, deadline, a->arena, ret_decision, ret_refusal);
     if (error)

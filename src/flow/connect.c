@@ -7,7 +7,7 @@
 enum {
     CONNECT_MS = 30 * 1000,
     NO_SOURCE_WAIT_MS = 60 * 1000,
-    UNBINDABLE_REST_MS = 5 * 60 * 1000,
+    UNBINDABLE_REST_MS = 30 * 1000,
     BIND_TRIES = 8,
 };
 

@@ -205,9 +205,8 @@ static bool open_connection(struct session *s, const struct batch *b) {
         return true;
     }
     if (result == CONNECT_NO_SOURCE) {
-        log_event(s->flow->log, LOG_WARNING, "mail waits: no source", "why", str_c(b->arena, why.text), NULL);
         queue_close_lane(s->queue, until, &why);
-        postpone_all(s, b, until, &why);
+        settle_wait(s->flow, &b->message, b->deliveries, b->count, until, &why, b->arena);
         return false;
     }
     struct settle_recipient *ended = arena_array(b->arena, struct settle_recipient, b->count);

@@ -5,7 +5,7 @@
 #include "rt/fiber.h"
 #include <stdio.h>
 
-enum { REPORT_RETRY_MS = 5 * 60 * 1000, PARKED_DAYS = 365, DAY_MS = 24 * 3600 * 1000 };
+enum { REPORT_RETRY_MS = 5 * 60 * 1000 };
 
 /* ---- reading the envelope ---- */
 
@@ -188,26 +188,34 @@ void settle(struct flow *flow, const struct spool_message *m, const struct settl
         tell(flow, &endings[i], &report, i, arena);
 }
 
+void settle_wait(struct flow *flow, const struct spool_message *m, struct delivery *const *deliveries,
+                 size_t count, int64_t due, const struct outcome *why, struct arena *arena) {
+    for (size_t i = 0; i < count; i++) {
+        struct trace_event event = event_of(m, deliveries[i], TRACE_DEFER, NULL);
+        event.attempts = deliveries[i]->attempts;
+        event.pool = queue_delivery_pool(flow->queue, deliveries[i]);
+        event.reply = outcome_line(arena, why);
+        log_event(flow->log, LOG_WARNING, "mail waits", "trace_id", event.trace_id.text, "to",
+                  str_c(arena, event.recipient), "why", str_c(arena, why->text), NULL);
+        flow_trace(flow, &event);
+        queue_postpone(flow->queue, deliveries[i], due, why);
+    }
+}
+
 void settle_park(struct flow *flow, const struct spool_message *m, struct delivery *const *deliveries,
                  size_t count, struct str why, struct arena *arena) {
     for (size_t i = 0; i < count; i++) {
         struct delivery *d = deliveries[i];
-        uint64_t message = d->message;
-        uint32_t recipient = d->recipient;
-        int32_t group = d->group;
         struct trace_event event = event_of(m, d, TRACE_HOLD, NULL);
         event.reply = str_printf(arena, "parked: %.*s", STR_FMT(why));
         event.pool = queue_delivery_pool(flow->queue, d);
         struct spool_outcome fate = {.fate = SPOOL_HELD, .time = event.time, .reply = event.reply};
-        struct queue_row *rows;
         log_event(flow->log, LOG_ERROR, "ALARM: mail parked", "trace_id", event.trace_id.text, "why",
                   str_c(arena, why), NULL);
         FLOW_COUNT(flow, guard_alarms, 1);
-        spool_outcome(flow->spool, message, recipient, &fate, NULL, NULL);
+        spool_outcome(flow->spool, d->message, d->recipient, &fate, NULL, NULL);
         flow_trace(flow, &event);
-        /* Out of the session first (an operator's hold does not touch what a session has), then held. */
-        queue_postpone(flow->queue, d, event.time + (int64_t)PARKED_DAYS * DAY_MS, NULL);
-        queue_operate(flow->queue, QUEUE_HOLD, message, group, (int32_t)recipient, arena, &rows);
+        queue_park(flow->queue, d);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "mail/address.h"
 #include "rt/stream.h"
+#include "rt/zone_file.h"
 #include <errno.h>
 #include <limits.h>
 #include <pwd.h>
@@ -113,6 +114,20 @@ static bool is_server(struct str text) {
     return port_ok && ip_parse(at < 0 ? text : str_head(text, (size_t)at), &ip);
 }
 
+/* The zone file with its content checked. */
+static const char *zone_file(struct loading *l, const struct config_node *node) {
+    size_t before = config_error_count(l->errors);
+    const char *path = readable(l, node, "zone-file");
+    struct zone_file *zone = NULL;
+    struct str why;
+    if (!path || config_error_count(l->errors) > before)
+        return path;
+    if (zone_load(path, l->arena, &why, &zone) != 0)
+        config_complain(l->errors, node, "zone-file", "%.*s", STR_FMT(why));
+    zone_free(zone);
+    return path;
+}
+
 static void read_dns(struct loading *l) {
     const struct config_node *node = config_section_or_empty(l->root, "dns");
     struct config_list servers = config_list(node, "servers");
@@ -123,7 +138,7 @@ static void read_dns(struct loading *l) {
     l->settings->dns = (struct lookup_settings){
         .servers = servers.at,
         .server_count = servers.count,
-        .zone_file = readable(l, node, "zone-file"),
+        .zone_file = zone_file(l, node),
         .trust_anchor = readable(l, node, "trust-anchor"),
         .serve_expired_ms = config_duration_ms(node, "serve-expired"),
         .timeout_ms = config_duration_ms(node, "timeout"),
