@@ -5,6 +5,7 @@
 #include "flow/message.h"
 #include "flow/settle.h"
 #include "pool/guard.h"
+#include "seeded_bug.h"
 #include <stdio.h>
 
 enum { IDLE_MS = 2000, PROBE_AFTER_MS = 1000, RECIPIENTS_MAX = 1000, READ_RETRY_MS = 60 * 1000 };

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "flow/bounce.h"
 #include "rt/fiber.h"
+#include "seeded_bug.h"
 #include <stdio.h>
 
 enum { REPORT_RETRY_MS = 5 * 60 * 1000 };

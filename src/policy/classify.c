@@ -1,6 +1,7 @@
 #include "policy/classify.h"
 #include "base/error.h"
 #include "mail/address.h"
+#include "seeded_bug.h"
 
 enum answer { NO, YES, ASK, CANT_TELL };
 

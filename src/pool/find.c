@@ -1,4 +1,5 @@
 #include "pool/load.h"
+#include "seeded_bug.h"
 
 /* Where the address is in the hash, or the free slot where it would be. */
 uint32_t pool_ip_slot(const struct pools *p, const struct ip *ip) {

@@ -1,5 +1,6 @@
 #include "pool/guard.h"
 #include "base/error.h"
+#include "seeded_bug.h"
 #include <stdio.h>
 
 static int deny(char *reason, const char *format, ...) __attribute__((format(printf, 2, 3)));

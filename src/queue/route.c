@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "mail/address.h"
 #include "rt/net.h"
+#include "seeded_bug.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 #include "rt/dns_wire.h"
 
 #include "base/cursor.h"
+#include "seeded_bug.h"
 
 #include <stdio.h>
 

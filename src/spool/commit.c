@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/error.h"
+#include "seeded_bug.h"
 #include "spool/inside.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* The committer: takes what has gathered, commits it, tells who waits. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "seeded_bug.h"
 #include "spool/inside.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* Segments: made of zeros ahead of need, recycled, given back; and the thread that does it. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "seeded_bug.h"
 #include "spool/inside.h"
 
 #include <assert.h>
