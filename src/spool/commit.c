@@ -74,7 +74,7 @@ void commit_repeat_state(struct spool *s, struct batch *batch) {
     buf_str(&e->head, buf_view(&s->state));
     buf_clear(&s->state);
     entry_finish(e);
-    if (g->end + entry_size(e) <= s->options.segment_size)
+    if (g->end + entry_size(e) + SPOOL_BLOCK <= s->options.segment_size)
         commit_add(batch, e);
     else
         entry_free(e);

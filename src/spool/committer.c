@@ -59,7 +59,7 @@ enum room { ROOM_HERE, ROOM_NEXT, ROOM_AFTER /* what is gathered */, ROOM_NONE }
  * helper is making a segment. */
 static enum room find_room(struct spool *s, const struct batch *batch, uint64_t size, bool outcome,
                            int *ret_error) {
-    uint64_t limit = s->options.segment_size;
+    uint64_t limit = s->options.segment_size - SPOOL_BLOCK; /* the last block is for a seal */
     enum room room = ROOM_NONE;
     pthread_mutex_lock(&s->lock);
     for (;;) {
