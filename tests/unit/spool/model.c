@@ -6,11 +6,10 @@
 
 #define DIR "/spool"
 
-void model_init(struct model *m, uint64_t seed) {
+void model_init(struct model *m) {
     memset(m, 0, sizeof *m);
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->quiet, NULL);
-    m->chance = seed;
     m->segment_size = 64 * 1024;
 }
 
@@ -19,8 +18,8 @@ void model_free(struct model *m) {
     pthread_cond_destroy(&m->quiet);
 }
 
-uint64_t model_draw(struct model *m, uint64_t below) {
-    uint64_t z = m->chance += UINT64_C(0x9e3779b97f4a7c15);
+uint64_t draw(uint64_t *chance, uint64_t below) {
+    uint64_t z = *chance += UINT64_C(0x9e3779b97f4a7c15);
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
     return (z ^ (z >> 31)) % below;

@@ -37,15 +37,15 @@ struct model {
     pthread_cond_t quiet;
     struct facts facts;
     unsigned under_way;
-    uint64_t chance;
     uint32_t segment_size;
     uint64_t states; /* that were verified */
     char why[256];   /* the first thing that was wrong; empty: nothing */
 };
 
-void model_init(struct model *, uint64_t seed);
+void model_init(struct model *);
 void model_free(struct model *);
-uint64_t model_draw(struct model *, uint64_t below);
+/* A number below `below`; the same row for the same start. */
+uint64_t draw(uint64_t *chance, uint64_t below);
 
 /* Hands over the next message; returns its number. */
 uint64_t model_send(struct model *, struct spool *, const struct mail_shape *);

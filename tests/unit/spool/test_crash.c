@@ -13,6 +13,7 @@ struct run {
     unsigned each;   /* random states at each sync */
     unsigned reopen; /* one in so many is opened too */
     bool exhaustive;
+    uint64_t work_chance, crash_chance; /* of two threads */
 };
 
 static void try_state(struct run *r, const uint8_t *kept, uint64_t seed) {
@@ -30,7 +31,7 @@ static void try_all(struct run *r, struct simdisk *disk) {
     uint8_t *kept = calloc(loose / 8 + 2, 1);
     for (size_t p = 0; p < patterns; p++) {
         for (size_t i = 0; i < loose; i++)
-            if (p == 1 || (p == 2 && model_draw(&r->model, 2)))
+            if (p == 1 || (p == 2 && draw(&r->crash_chance, 2)))
                 kept[i / 8] |= (uint8_t)(1u << i % 8);
         for (uint32_t set = 0; set < 1u << free_bits; set++) {
             for (size_t b = 0; b < free_bits; b++) {
@@ -52,41 +53,42 @@ static void on_sync(void *arg, struct simdisk *disk) {
     if (r->exhaustive)
         try_all(r, disk);
     for (unsigned i = 0; i < r->each; i++)
-        try_state(r, NULL, model_draw(m, UINT64_MAX));
+        try_state(r, NULL, draw(&r->crash_chance, UINT64_MAX));
     r->next = before;
     if (++r->syncs == r->until) {
         simdisk_free(r->next);
-        r->next = simdisk_crash(disk, NULL, model_draw(m, UINT64_MAX));
+        r->next = simdisk_crash(disk, NULL, draw(&r->crash_chance, UINT64_MAX));
         r->next_facts = m->facts;
     }
     pthread_mutex_unlock(&m->lock);
 }
 
-static struct mail_shape some_shape(struct model *m) {
+static struct mail_shape some_shape(struct run *r) {
     static const struct mail_shape shapes[] = {
         {1, 1, 100, 0}, {1, 1, 0, 0}, {1, 2, 3000, 40}, {2, 2, 700, 900}, {1, 1, 9000, 0}, {1, 3, 30000, 0},
     };
-    return shapes[model_draw(m, COUNT(shapes))];
+    return shapes[draw(&r->work_chance, COUNT(shapes))];
 }
 
 /* Mail comes in and goes out; a few old ones stay. */
 static void some_work(struct run *r, struct spool *s, unsigned steps) {
     struct model *m = &r->model;
     for (unsigned i = 0; i < steps && m->facts.count < MODEL_MESSAGES; i++) {
-        uint64_t what = model_draw(m, 10);
+        uint64_t what = draw(&r->work_chance, 10);
         if (what < 4) {
-            struct mail_shape shape = some_shape(m);
+            struct mail_shape shape = some_shape(r);
             model_send(m, s, &shape);
         } else if (m->facts.count) {
             uint64_t newest = m->facts.count, span = newest < 12 ? newest : 12;
-            uint64_t number = model_draw(m, 20) ? newest - 1 - model_draw(m, span) : model_draw(m, newest);
-            uint32_t recipient = (uint32_t)model_draw(m, MODEL_RECIPIENTS);
+            uint64_t number = draw(&r->work_chance, 20) ? newest - 1 - draw(&r->work_chance, span)
+                                                        : draw(&r->work_chance, newest);
+            uint32_t recipient = (uint32_t)draw(&r->work_chance, MODEL_RECIPIENTS);
             if (what < 9)
                 model_end(m, s, number, recipient);
             else
                 model_defer(m, s, number, recipient);
         }
-        model_wait(m, (unsigned)model_draw(m, 6));
+        model_wait(m, (unsigned)draw(&r->work_chance, 6));
     }
     model_wait(m, 0);
 }
@@ -100,13 +102,14 @@ static void assert_right(const struct run *r) {
 static void play(uint64_t seed, unsigned rounds, unsigned steps, unsigned each, unsigned reopen) {
     struct run *r = calloc(1, sizeof *r);
     struct simdisk *disk = simdisk_new();
-    model_init(&r->model, seed);
+    model_init(&r->model);
+    r->work_chance = r->crash_chance = seed;
     for (unsigned i = 0; i < rounds && !r->model.why[0]; i++) {
         struct spool *s = model_open(&r->model, disk);
         r->each = each;
         r->reopen = reopen;
         r->syncs = 0;
-        r->until = 1 + (unsigned)model_draw(&r->model, steps / 2);
+        r->until = 1 + (unsigned)draw(&r->work_chance, steps / 2);
         simdisk_on_sync(disk, on_sync, r);
         some_work(r, s, steps);
         spool_close(s);
@@ -141,7 +144,7 @@ static void test_every_subset(void **state) {
     static const struct mail_shape small = {1, 1, 200, 0}, two = {1, 2, 900, 0};
     struct run *r = calloc(1, sizeof *r);
     struct simdisk *disk = simdisk_new();
-    model_init(&r->model, 5);
+    model_init(&r->model);
     r->exhaustive = true;
     struct spool *s = model_open(&r->model, disk);
     simdisk_on_sync(disk, on_sync, r);

@@ -19,7 +19,7 @@ struct play {
 static int setup(void **state) {
     struct play *p = calloc(1, sizeof *p);
     p->disk = simdisk_new();
-    model_init(&p->model, 1);
+    model_init(&p->model);
     *state = p;
     return 0;
 }
