@@ -66,7 +66,7 @@ def test_configurations(world, name):
     assert re.search(says, ran.stderr + ran.stdout), ran.stderr + ran.stdout
     assert re.search(r"(sluice|part)\.conf(:\d+)?|zone:\d", ran.stderr + ran.stdout), ran.stderr + ran.stdout
     world.daemon.start(wait=False)
-    assert world.daemon.wait() == 1, world.daemon.lines
+    assert world.daemon.wait() == 78, world.daemon.lines
     assert re.search(says, "\n".join(world.daemon.lines)), world.daemon.lines
     world.daemon.check_faults()
     world.daemon.process = None
@@ -77,7 +77,7 @@ def test_port_taken(world):
         s.bind(("127.0.0.1", world.port))
         s.listen()
         world.daemon.start(wait=False)
-        assert world.daemon.wait() == 1
+        assert world.daemon.wait() == 69
     assert any(str(world.port) in line and re.search("use|taken|busy", line) for line in world.daemon.lines), world.daemon.lines
     world.daemon.process = None
 
@@ -85,7 +85,7 @@ def test_port_taken(world):
 def test_state_folder_not_writable(world):
     world.daemon.write(world.config().replace('state   = "state"', 'state = "/proc/sluice"'))
     world.daemon.start(wait=False)
-    assert world.daemon.wait() == 1
+    assert world.daemon.wait() == 69
     assert any("/proc/sluice" in line for line in world.daemon.lines), world.daemon.lines
     world.daemon.process = None
 
@@ -94,7 +94,7 @@ def test_wrong_usage(world):
     import subprocess
     for arguments in ([], ["-c"], ["-x"], ["-c", "/no/such/file"], ["-c", str(world.folder)]):
         ran = subprocess.run([places.program("sluiced"), *arguments], capture_output=True, text=True, timeout=30)
-        assert ran.returncode in (1, 2) and "sluiced" in ran.stderr, (arguments, ran)
+        assert ran.returncode in (64, 78) and "sluiced" in ran.stderr, (arguments, ran)
 
 
 # ---- clients
@@ -277,6 +277,7 @@ def test_bad_receivers_harm_nobody_else(world, name):
     row = world.daemon.trace("--trace-id", bad)[0]
     assert row["status"] in ("Pending", "Failed") or name == "no text", row
     world.check_pools()
+    world.receiver.close()  # else the drain waits for those that never answer
 
 
 def test_descriptors_run_out(world):
