@@ -27,10 +27,10 @@ struct settle_recipient {
 void settle(struct flow *, const struct spool_message *, const struct settle_recipient *, size_t count,
             const struct settle_where *, struct arena *);
 
-/* What can't leave for a reason of our own (no source): not tried again before `due`, no try counted; log and trace say
- * why. */
-void settle_wait(struct flow *, const struct spool_message *, struct delivery *const *, size_t count, int64_t due,
-                 const struct outcome *why, struct arena *);
+/* What can't leave for a reason of our own (no source): not tried again before `due`, no try counted; log and
+ * trace say why. */
+void settle_wait(struct flow *, const struct spool_message *, struct delivery *const *, size_t count,
+                 int64_t due, const struct outcome *why, struct arena *);
 
 /* Stops a message at an operator's desk: held, with an alarm (invariant 1). */
 void settle_park(struct flow *, const struct spool_message *, struct delivery *const *, size_t count,

@@ -359,7 +359,7 @@ static void child(struct place *p, int pipe_end, uint64_t from) {
         struct spool_message m = mail_make(p->arena, i, &shape);
         spool_commit(s, &m, body, tell_parent, t);
         if (i % 16 == 0)
-            usleep(500);
+            usleep(500); /* a random moment for the kill */
     }
     for (;;)
         pause();
