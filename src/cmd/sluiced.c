@@ -286,6 +286,7 @@ static int open_rooms(struct daemon *d) {
 }
 
 static int start(struct daemon *d) {
+    const char *node = str_c(d->arena, d->settings->node); /* a reload may come from now on */
     if (rt_start(d->rt) != 0)
         return fail("runtime", "the threads could not be started");
     d->started_up = true;
@@ -294,7 +295,7 @@ static int start(struct daemon *d) {
         d->acceptors[i] = net_accept(d->rt, d->bound[i].fd, intake_serve, &d->listeners[d->bound[i].listener],
                                      STR(FULL_REPLY));
     api_start(d->api);
-    log_event(d->log, LOG_INFO, "ready", "node", str_c(d->arena, d->settings->node), NULL);
+    log_event(d->log, LOG_INFO, "ready", "node", node, NULL);
     return 0;
 }
 
