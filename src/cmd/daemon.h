@@ -30,7 +30,7 @@ struct daemon {
         uint64_t node[2];
         int64_t changed[2];
     } tls_mark; /* of the files of the newest */
-    bool reloading, started_up;
+    bool reloading;
     int64_t started; /* wall ms */
     int done_fd;     /* eventfd: the drain has ended */
 };
@@ -53,8 +53,8 @@ struct queue_settings daemon_queue_settings(const struct settings *, struct aren
 [[nodiscard]] int daemon_resolver(const struct settings *, struct worker *, struct arena *,
                                   struct str *ret_why, struct resolver **ret);
 
-/* Before rt_free: from a fiber while the workers run, else from the thread that made them. */
-void daemon_close_resolvers(struct daemon *, bool running);
+/* For rt_at_end: the resolvers of all workers, retired ones too; `arg` is the daemon. */
+void daemon_close_resolvers(void *arg);
 
 /* The verbs of the API; its `arg` is the daemon. */
 extern const struct api_backend daemon_backend;

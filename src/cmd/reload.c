@@ -136,22 +136,16 @@ static void retire(struct flow_worker *here, struct resolver *next) {
     free_retired(here, clock_mono_ms() - RESOLVER_RETIRE_MS);
 }
 
-static void close_resolvers_here(void *arg) {
-    struct flow_worker *here = arg;
-    free_retired(here, INT64_MAX);
-    here->resolver = resolver_free(here->resolver);
-}
-
-void daemon_close_resolvers(struct daemon *d, bool running) {
-    for (unsigned i = 0; d->flow.workers && i <= rt_count(d->rt); i++) {
-        if (running)
-            call_on_loop(d->flow.workers[i].worker, close_resolvers_here, &d->flow.workers[i]);
-        else
-            close_resolvers_here(&d->flow.workers[i]);
+void daemon_close_resolvers(void *arg) {
+    struct daemon *d = arg;
+    for (unsigned i = 0; i <= rt_count(d->rt); i++) {
+        struct flow_worker *fw = &d->flow.workers[i];
+        free_retired(fw, INT64_MAX);
+        fw->resolver = resolver_free(fw->resolver);
     }
 }
 
-/* The zone file's time of change too: an edited file is a changed configuration. */
+/* A zone file may have been edited under its old name. */
 static bool dns_changed(struct daemon *d, const struct settings *next) {
     const struct settings *now = d->settings;
     bool same = now->dns.server_count == next->dns.server_count &&

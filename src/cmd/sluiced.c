@@ -155,6 +155,7 @@ static struct resolver *call_resolver(void *arg, struct worker *worker) {
 static int open_workers(struct daemon *d) {
     unsigned count = rt_count(d->rt) + 1;
     d->flow.workers = xcalloc(count, sizeof *d->flow.workers);
+    rt_at_end(d->rt, daemon_close_resolvers, d);
     for (unsigned i = 0; i < count; i++) {
         struct flow_worker *fw = &d->flow.workers[i];
         struct str why;
@@ -289,7 +290,6 @@ static int start(struct daemon *d) {
     const char *node = str_c(d->arena, d->settings->node); /* a reload may come from now on */
     if (rt_start(d->rt) != 0)
         return fail("runtime", "the threads could not be started");
-    d->started_up = true;
     d->acceptors = xcalloc(d->bound_count + 1, sizeof(struct net_acceptor *));
     for (size_t i = 0; i < d->bound_count; i++)
         d->acceptors[i] = net_accept(d->rt, d->bound[i].fd, intake_serve, &d->listeners[d->bound[i].listener],
@@ -328,9 +328,6 @@ static void drain(void *arg) {
             break;
     }
     int error = queue_drain(d->flow.queue, clock_mono_ms() + QUEUE_DRAIN_MS);
-    if (!error && !open.count)
-        daemon_close_resolvers(
-            d, true); /* else sessions that are cut off may still ask: the process ends anyway */
     log_event(d->log, LOG_INFO, "drained", "deliveries", error ? "some were cut off" : "all ended", NULL);
     eventfd_write(d->done_fd, 1);
 }
@@ -385,8 +382,6 @@ static void close_rooms(struct daemon *d) {
     if (d->api)
         api_stop(d->api);
     unsigned count = d->rt ? rt_count(d->rt) + 1 : 0;
-    if (!d->started_up)
-        daemon_close_resolvers(d, false);
     rt_free(d->rt);
     api_free(d->api);
     queue_free(d->flow.queue);

@@ -73,6 +73,8 @@ struct rt {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a worker's last fiber ended while stopping */
     struct net_acceptor *acceptors;
+    void (*at_end)(void *);
+    void *at_end_arg;
 };
 
 /* worker.c */

@@ -352,6 +352,11 @@ static void wake_all(struct rt *rt) {
             wake(&rt->workers[i]);
 }
 
+void rt_at_end(struct rt *rt, void (*fn)(void *), void *arg) {
+    rt->at_end = fn;
+    rt->at_end_arg = arg;
+}
+
 struct rt *rt_free(struct rt *rt) {
     if (!rt)
         return NULL;
@@ -372,6 +377,8 @@ struct rt *rt_free(struct rt *rt) {
     for (unsigned i = 0; i <= rt->count; i++)
         letters_drop(&rt->workers[i]);
     acceptors_free(rt);
+    if (rt->at_end)
+        rt->at_end(rt->at_end_arg);
     for (unsigned i = 0; i <= rt->count; i++)
         worker_end(&rt->workers[i]);
     pthread_cond_destroy(&rt->changed);

@@ -26,6 +26,10 @@ struct resolver;
  * ended ends all loops, joins the threads, frees all. Not from a worker. NULL is fine. */
 struct rt *rt_free(struct rt *);
 
+/* Has rt_free call fn(arg) when all fibers and threads have ended and the loops still exist: for what lies in
+ * a loop and serves fibers, as a resolver does. Once per rt. */
+void rt_at_end(struct rt *, void (*fn)(void *), void *arg);
+
 unsigned rt_count(const struct rt *); /* without the API's */
 struct worker *rt_worker(struct rt *, unsigned index);
 struct worker *rt_api(struct rt *);
