@@ -141,9 +141,10 @@ class OpenSmtpd:
         self.folder = pathlib.Path(folder)
         self.maildir = self.folder / "mail"
         self.maildir.mkdir(parents=True)
-        overlay(self.folder, OPENSMTPD, "usr", "var")
-        for path in ("/var/spool", "/var/lib/opensmtpd/empty", "/run/opensmtpd"):
-            pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+        overlay(self.folder, OPENSMTPD, "usr")
+        for path in ("/var/spool", "/var/lib", "/run"):
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", path], check=True)
+        pathlib.Path("/var/lib/opensmtpd/empty").mkdir(parents=True)
         shutil.chown(self.maildir, 59002, 59002)
         self.config = self.folder / "smtpd.conf"
         self.config.write_text(f"""listen on {address} port 25 hostname mx.{domain}
