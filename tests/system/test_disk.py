@@ -1,14 +1,10 @@
 """The disk fails: full, damaged, torn. What was acknowledged stays, and new mail gets an honest reply."""
-import os
 import re
 import subprocess
 
-import pytest
-
-from conftest import missing
-from lab import peers
 from lab.client import Refused, message
 from lab.waiting import until
+from lab.world import world_inside
 
 ALICE, BOB = "alice@contoso.test", "bob@fabrikam.test"
 
@@ -17,57 +13,46 @@ def segments(world):
     return sorted(p for p in (world.folder / "state/spool").rglob("*") if p.is_file() and p.stat().st_size > 4096)
 
 
-@pytest.fixture
-def small_disk(make_world):
-    """The state stands on a tmpfs of 300 MB, mounted for this test."""
-    if os.geteuid() != 0:
-        words = peers.namespace_words()
-        missing("mounting a tmpfs needs root" if words is None else "runs as root only: the receivers are outside of the namespace")
-    world = make_world()
-    state = world.folder / "state"
-    state.mkdir(exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", state], capture_output=True, text=True)
-    if mounted.returncode != 0:
-        missing(f"no tmpfs: {mounted.stderr.strip()}")
-    yield world
-    try:
-        world.close()
-    finally:
-        subprocess.run(["umount", "-l", state], check=False)
+def full_disk(folder):
+    """The state stands on a tmpfs of 300 MB."""
+    state = folder / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m,mode=755", "tmpfs", state], check=True)
+    with world_inside(folder) as world:
+        host = world.host("fabrikam.test", script={"rcpt": "451 4.2.1 wait"})
+        world.daemon.start()
+        accepted, refusal = [], None
+        body = (b"x" * 76 + b"\r\n") * 26_000  # 2 MB
+        with world.connector() as client:
+            while refusal is None and len(accepted) < 400:
+                try:
+                    accepted.append(client.send(ALICE, f"r{len(accepted)}@fabrikam.test", message(body=body)))
+                except Refused as e:
+                    refusal = e.reply
+                    client.expect("RSET")
+        assert refusal and refusal.startswith("452 4.3.1"), (refusal, len(accepted))
+        assert len(accepted) > 20
+        host.script.clear()
+        world.daemon.cli("queue", "retry", "--all")
+        world.receiver.wait(lambda: len(host.messages) == len(accepted), timeout=120, what="what was accepted is delivered although the disk is full")
+        assert all(m.data.endswith(body) for m in host.messages)
 
-
-def test_full_disk(small_disk):
-    """452 4.3.1, nothing corrupt, deliveries go on, and with room again mail is taken again."""
-    world = small_disk
-    host = world.host("fabrikam.test", script={"rcpt": "451 4.2.1 wait"})
-    world.daemon.start()
-    accepted, refusal = [], None
-    body = (b"x" * 76 + b"\r\n") * 26_000  # 2 MB
-    with world.connector() as client:
-        while refusal is None and len(accepted) < 400:
+        def again():
             try:
-                accepted.append(client.send(ALICE, f"r{len(accepted)}@fabrikam.test", message(body=body)))
-            except Refused as e:
-                refusal = e.reply
-                client.expect("RSET")
-    assert refusal and refusal.startswith("452 4.3.1"), (refusal, len(accepted))
-    assert len(accepted) > 20
-    host.script.clear()
-    world.daemon.cli("queue", "retry", "--all")
-    world.receiver.wait(lambda: len(host.messages) == len(accepted), timeout=120, what="what was accepted is delivered although the disk is full")
-    assert all(m.data.endswith(body) for m in host.messages)
+                with world.connector() as client:
+                    return client.send(ALICE, BOB, message(body=body))
+            except Refused:
+                return None
 
-    def again():
-        try:
-            with world.connector() as client:
-                return client.send(ALICE, BOB, message(body=body))
-        except Refused:
-            return None
+        until(again, timeout=60, what="room again")
+        world.daemon.stop()
+        ran = world.daemon.run("spool", "check")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
 
-    until(again, timeout=60, what="room again")
-    world.daemon.stop()
-    ran = world.daemon.run("spool", "check")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+def test_full_disk(in_namespace):
+    """452 4.3.1, nothing corrupt, deliveries go on, and with room again mail is taken again."""
+    in_namespace(full_disk)
 
 
 def waiting(world, count=20):

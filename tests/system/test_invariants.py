@@ -1,5 +1,4 @@
 """Attacks on the invariants of the design: whatever is taken away, no mail leaves from outside the pool of its class."""
-import contextlib
 import pathlib
 import random
 import re
@@ -13,7 +12,7 @@ import pytest
 from lab import places
 from lab.client import GTUBE, message
 from lab.waiting import until
-from lab.world import ADDRESSES, ON_PREM, PLAIN, World
+from lab.world import ADDRESSES, ON_PREM, PLAIN, world_inside
 
 ALICE, BOB, OUT = "alice@contoso.test", "bob@fabrikam.test", "carol@sender.test"
 
@@ -163,20 +162,6 @@ def test_a_pool_without_the_family_of_the_destination_waits(world):
 
 def ip(*words):
     subprocess.run(["ip", *words], check=True)
-
-
-@contextlib.contextmanager
-def world_inside(folder, **settings):
-    """A world within a namespace; its daemon must end well."""
-    world = World(folder, **settings)
-    try:
-        yield world
-        world.daemon.stop()
-    except BaseException:
-        print("\n".join(world.daemon.lines[-40:]))
-        raise
-    finally:
-        world.daemon.kill()
 
 
 def address_gone(folder):

@@ -9,6 +9,7 @@ Tenant contoso owns contoso.test (with MX and A) and nodns.contoso.test (without
 spam header is believed; "plain" is 127.0.3.2, whose header is not. User alice logs in with the password "secret".
 Names outside the zone file are asked of a server that is dead, so nothing leaves this machine.
 Receivers: fabrikam.test, tailspin.test, woodgrove.test, each with a host of its own."""
+import contextlib
 import subprocess
 
 from . import places
@@ -157,3 +158,17 @@ api {{ socket = "api.sock" }}
                 assert row["outbound_ip"] in ADDRESSES[row["outbound_ip_pool_name"]], row
                 assert row["class"] == row["outbound_ip_pool_name"], row
         assert not self.receiver.faults, self.receiver.faults
+
+
+@contextlib.contextmanager
+def world_inside(folder, **settings):
+    """A world within a namespace; its daemon must end well."""
+    world = World(folder, **settings)
+    try:
+        yield world
+        world.daemon.stop()
+    except BaseException:
+        print("\n".join(world.daemon.lines[-40:]))
+        raise
+    finally:
+        world.daemon.kill()
