@@ -10,7 +10,7 @@
 static const unsigned char zeros[SPOOL_BLOCK];
 
 /* Locked. What the new segment says of the older ones, and which of them it says that of. */
-static void encode_state(struct spool *s, struct buf *ret) {
+static void encode_state(struct spool *s) {
     struct segment_state *states = xcalloc(s->log_count + 1, sizeof *states);
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->log_count; i++) {
@@ -30,7 +30,8 @@ static void encode_state(struct spool *s, struct buf *ret) {
                      (g->failed ? STATE_FAILED : 0),
         };
     }
-    state_encode(ret, states, count);
+    buf_clear(&s->state);
+    state_encode(&s->state, states, count);
     free(states);
 }
 
@@ -50,34 +51,50 @@ static void state_done(struct spool *s) {
     }
 }
 
-void commit_open(struct spool *s, struct batch *batch) {
+static void add_state(struct spool *s, struct batch *batch) {
     struct entry *e = entry_new(ENTRY_STATE);
+    buf_str(&e->head, buf_view(&s->state));
+    entry_finish(e);
+    commit_add(batch, e);
+}
+
+void commit_open(struct spool *s, struct batch *batch) {
     pthread_mutex_lock(&s->lock);
     s->current = s->spare[0];
     s->spare_count--;
     memmove(s->spare, s->spare + 1, s->spare_count * sizeof(struct segment *));
     segment_log(s, s->current);
-    encode_state(s, &e->head);
-    buf_clear(&s->state);
-    buf_add(&s->state, e->head.at + SPOOL_HEADER, e->head.len - SPOOL_HEADER);
+    encode_state(s);
     pthread_cond_signal(&s->helper_wake);
     pthread_mutex_unlock(&s->lock);
-    entry_finish(e);
-    commit_add(batch, e);
+    add_state(s, batch);
+    batch->new_state = true;
 }
 
-void commit_repeat_state(struct spool *s, struct batch *batch) {
-    const struct segment *g = s->current;
-    if (s->state.len == 0 || !g || g->end == SPOOL_DATA)
+/* Short of segments, and some are held only by outcomes that a state record makes needless. */
+static bool state_would_help(struct spool *s) {
+    if (!s->current || !s->helper_error || s->spare_count >= SPARES)
+        return false;
+    for (uint32_t i = 0; i < s->log_count; i++)
+        if (s->log[i] != s->current && s->log[i]->live == 0 && !s->log[i]->noted)
+            return true;
+    return false;
+}
+
+void commit_state(struct spool *s, struct batch *batch) {
+    pthread_mutex_lock(&s->lock);
+    bool fresh = state_would_help(s);
+    if (fresh)
+        encode_state(s);
+    uint64_t end =
+        s->current ? s->current->end + record_size((uint32_t)s->state.len, 0) + SPOOL_BLOCK : UINT64_MAX;
+    pthread_mutex_unlock(&s->lock);
+    if (s->state.len == 0 || end > s->options.segment_size)
         return;
-    struct entry *e = entry_new(ENTRY_STATE);
-    buf_str(&e->head, buf_view(&s->state));
-    buf_clear(&s->state);
-    entry_finish(e);
-    if (g->end + entry_size(e) + SPOOL_BLOCK <= s->options.segment_size)
-        commit_add(batch, e);
-    else
-        entry_free(e);
+    add_state(s, batch);
+    batch->new_state = fresh;
+    if (!fresh)
+        buf_clear(&s->state);
 }
 
 void commit_add(struct batch *batch, struct entry *e) {
@@ -160,11 +177,15 @@ int commit_sync(struct spool *s) { return s->io->sync(s->io->ctx, s->current->ha
 void commit_settle(struct spool *s, const struct batch *batch) {
     struct segment *g = s->current;
     uint64_t bytes = spool_align(batch->bytes, SPOOL_BLOCK);
-    if (g->end == SPOOL_DATA)
+    if (batch->new_state)
         state_done(s);
     g->end += bytes;
     g->commit = s->commit;
-    s->failures = 0;
+    if (s->failures) {
+        s->failures = 0;
+        s->helper_error = 0;
+        pthread_cond_signal(&s->helper_wake);
+    }
     s->stats.commits++;
     s->stats.syncs++;
     s->stats.records += batch->count;

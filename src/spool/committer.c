@@ -256,10 +256,17 @@ static bool take_one(struct spool *s, struct batch *batch) {
     return false;
 }
 
+static void tend_state(struct spool *s) {
+    struct batch batch = {0};
+    commit_state(s, &batch);
+    if (batch.count)
+        commit(s, &batch);
+}
+
 static void commit_all(struct spool *s) {
     while (s->todo.first) {
         struct batch batch = {0};
-        commit_repeat_state(s, &batch);
+        commit_state(s, &batch);
         while (s->todo.first && take_one(s, &batch))
             continue;
         if (batch.count)
@@ -274,25 +281,28 @@ static void wait_a_second(struct spool *s) {
     pthread_cond_timedwait(&s->queue_wake, &s->queue_lock, &until);
 }
 
-/* Each commit takes whole blocks: while room is short, outcomes gather a little. */
-static void save_room(struct spool *s) {
+static bool short_of_room(struct spool *s) {
     pthread_mutex_lock(&s->lock);
-    bool short_of_room = s->helper_error && s->spare_count == 0;
+    bool is_short = s->helper_error && s->spare_count < SPARES;
     pthread_mutex_unlock(&s->lock);
-    if (short_of_room)
-        nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
+    return is_short;
 }
+
+/* Each commit takes whole blocks: while room is short, outcomes gather a little. */
+static void gather_a_little(void) { nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL); }
 
 /* Moves what has come to `todo`; false at the end. Late outcomes come first: they are older. */
 static bool wait_for_work(struct spool *s) {
-    save_room(s);
+    bool is_short = short_of_room(s);
+    if (is_short)
+        gather_a_little();
     pthread_mutex_lock(&s->queue_lock);
     while (!s->queue.first && !s->closing && !s->poked) {
         if (!s->sealed) {
             pthread_mutex_unlock(&s->queue_lock);
             commit_seal(s, false);
             pthread_mutex_lock(&s->queue_lock);
-        } else if (s->late.first) {
+        } else if (s->late.first || is_short) {
             wait_a_second(s);
             break;
         } else {
@@ -309,15 +319,15 @@ static bool wait_for_work(struct spool *s) {
 
 void *committer_run(void *arg) {
     struct spool *s = arg;
-    while (wait_for_work(s))
+    while (wait_for_work(s)) {
         commit_all(s);
+        if (short_of_room(s))
+            tend_state(s);
+    }
     commit_all(s);
     while (s->late.first)
         entry_free(entry_take(&s->late));
-    struct batch batch = {0};
-    commit_repeat_state(s, &batch);
-    if (batch.count)
-        commit(s, &batch);
+    tend_state(s);
     commit_seal(s, true);
     return NULL;
 }

@@ -1,6 +1,5 @@
 /* What is in the folder: which segment each file holds, as its headers, its first record and the state
  * records of the others tell. */
-#include "base/crc32c.h"
 #include "base/error.h"
 #include "spool/inside.h"
 #include "spool/scan.h"
@@ -19,7 +18,6 @@ struct file {
     struct segment_header header;
     bool has_first; /* a record stands where the first one does */
     struct record_header first;
-    struct str state; /* its state record, when that is whole */
 };
 
 struct files {
@@ -91,7 +89,7 @@ static void read_headers(struct recovery *r, struct file *f, uint32_t *ret_versi
     for (unsigned copy = 0; copy < 2; copy++) {
         const unsigned char *at = bytes + (size_t)copy * SPOOL_BLOCK;
         uint32_t version;
-        if (segment_header_decode(at, &header, &version)) {
+        if (segment_header_decode(at, &header, &version) && spool_segment_size_ok(header.size)) {
             if (!f->valid || header.generation > f->header.generation) {
                 f->header = header;
                 f->copy = copy;
@@ -194,56 +192,49 @@ static void vote(struct file *f, const unsigned char *bytes, uint64_t size, uint
         .slot = f->slot, .size = size, .spool = id, .generation = winner.generation, .key = winner.key};
 }
 
-/* The state record of a segment: the first record, or its copy in the second commit. */
-static void find_state(struct recovery *r, struct file *f, const unsigned char *bytes, uint64_t size) {
+/* The last whole state record of a segment. What it says is true even when its commit was cut. */
+static struct str last_state(struct recovery *r, const struct file *f, const unsigned char *bytes,
+                             uint64_t size) {
+    struct str state = STR_NULL;
     struct scan scan;
     scan_segment(bytes, size, f->header.generation, f->header.key, 0, &scan);
-    for (uint32_t i = 0; i < scan.count && !f->state.at; i++) {
+    for (uint32_t i = scan.count; i-- > 0 && !state.at;) {
         const struct scan_item *item = &scan.items[i];
         struct str head = str_from(bytes + item->offset + SPOOL_HEADER, item->header.head);
         if (!item->gap && item->header.type == RECORD_STATE && item->head_ok && state_count(head) >= 0)
-            f->state = str_copy(r->arena, head);
+            state = str_copy(r->arena, head);
     }
     scan_free(&scan);
+    return state;
 }
 
-/* The state record where it should be. */
-static struct str first_state(struct recovery *r, const struct file *f) {
-    struct spool *s = r->spool;
-    if (!f->valid || !f->has_first || f->first.type != RECORD_STATE || f->first.key != f->header.key ||
-        f->first.generation != f->header.generation || f->first.head > s->options.segment_size)
-        return STR_NULL;
-    char *bytes = arena_alloc(r->arena, f->first.head);
-    ssize_t got = s->io->read(s->io->ctx, f->handle, bytes, f->first.head, SPOOL_DATA + SPOOL_HEADER, false);
-    struct str state = str_from(bytes, f->first.head);
-    bool whole = got == (ssize_t)f->first.head && crc32c(0, bytes, f->first.head) == f->first.head_crc;
-    return whole && state_count(state) >= 0 ? state : STR_NULL;
+static int newest_first(const void *a, const void *b) {
+    const struct file *x = a, *y = b;
+    uint64_t gx = x->valid ? x->header.generation : 0, gy = y->valid ? y->header.generation : 0;
+    return gx > gy ? -1 : gx < gy;
 }
 
-static void search(struct files *f, struct file *file) {
-    struct recovery *r = f->r;
-    file->state = first_state(r, file);
-    if (file->state.at)
-        return;
-    uint64_t size = r->spool->options.segment_size;
-    unsigned char *bytes = read_all(r, file);
-    if (!file->valid)
-        vote(file, bytes, size, r->spool->id);
-    if (file->valid && file->header.size == size)
-        find_state(r, file, bytes, size);
-    free(bytes);
-}
-
-/* The newest whole state record. What it says is true even when its commit was cut. */
+/* Who a segment without a header is; and the newest state record: in the newest segment that has one. */
 static void learn_state(struct files *f) {
     struct recovery *r = f->r;
+    uint64_t size = r->spool->options.segment_size;
     for (uint32_t i = 0; i < f->count; i++) {
+        if (f->list[i].valid)
+            continue;
+        unsigned char *bytes = read_all(r, &f->list[i]);
+        vote(&f->list[i], bytes, size, r->spool->id);
+        free(bytes);
+    }
+    if (f->count)
+        qsort(f->list, f->count, sizeof *f->list, newest_first);
+    for (uint32_t i = 0; i < f->count && !r->state.at; i++) {
         const struct file *file = &f->list[i];
-        if (file->valid && file->header.spool == r->spool->id && file->state.at &&
-            file->header.generation > r->state_generation) {
-            r->state_generation = file->header.generation;
-            r->state = file->state;
-        }
+        if (!file->valid || file->header.spool != r->spool->id || file->header.size != size)
+            continue;
+        unsigned char *bytes = read_all(r, file);
+        r->state = last_state(r, file, bytes, size);
+        r->state_generation = r->state.at ? file->header.generation : 0;
+        free(bytes);
     }
 }
 
@@ -322,8 +313,6 @@ int files_open(struct recovery *r, struct arena *arena, struct str *ret_why) {
         learn_id(&f);
         for (uint32_t i = 0; i < f.count; i++)
             believe_first(&f, &f.list[i]);
-        for (uint32_t i = 0; i < f.count; i++)
-            search(&f, &f.list[i]);
         learn_state(&f);
         for (uint32_t i = 0; i < f.count; i++)
             take_file(&f, &f.list[i]);

@@ -131,7 +131,7 @@ struct spool {
 
     /* The committer's: */
     struct entry_list todo, late;
-    struct buf state; /* the state record of the current segment, which its second commit repeats */
+    struct buf state; /* the last state record, until the next commit has repeated it */
     uint64_t commit;  /* the last number used */
     bool sealed;
 };
@@ -183,11 +183,13 @@ struct batch {
     struct entry_list entries;
     uint64_t bytes;
     uint32_t count;
+    bool new_state;
 };
 /* The next segment becomes the current one; its state record is the first of the batch. */
 void commit_open(struct spool *, struct batch *);
-/* The second commit of a segment starts with its state record again: one lost block shall not lose it. */
-void commit_repeat_state(struct spool *, struct batch *);
+/* Adds a state record: a new one when it frees segments that are needed, or the last one again - one lost
+ * block shall not lose it. Nothing when neither is due. */
+void commit_state(struct spool *, struct batch *);
 /* Puts the batch behind the end of the current segment and makes it durable. 0 or a negative errno. */
 int commit_write(struct spool *, struct batch *);
 int commit_sync(struct spool *);
@@ -237,6 +239,7 @@ int read_head(struct spool *, struct segment *, uint32_t place, bool nowait, str
 /* Without threads, folder not locked. */
 struct spool *spool_make(const struct spool_options *);
 struct spool *spool_drop(struct spool *);
+bool spool_segment_size_ok(uint64_t);
 int spool_lock_dir(struct spool *, bool shared, struct arena *, struct str *ret_why);
 /* A line in the log, and the last error of the statistics. `offset` 0: none. Not locked. */
 void spool_trouble(struct spool *, enum log_level, const char *event, const char *path, uint64_t offset,

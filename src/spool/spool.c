@@ -56,11 +56,15 @@ void spool_trouble(struct spool *s, enum log_level level, const char *event, con
     pthread_mutex_unlock(&s->lock);
 }
 
+bool spool_segment_size_ok(uint64_t size) {
+    return size >= LEAST_SEGMENT && size <= MOST_SEGMENT && size % SPOOL_BLOCK == 0;
+}
+
 static struct str check_options(const struct spool_options *o, struct arena *arena) {
     uint32_t size = segment_size(o);
     if (!o->dir || !*o->dir)
         return STR("spool: no folder is named");
-    if (size < LEAST_SEGMENT || size > MOST_SEGMENT || size % SPOOL_BLOCK)
+    if (!spool_segment_size_ok(size))
         return str_printf(arena, "spool: a segment can't have %u bytes: 64 KiB to 1 GiB, a multiple of 4096",
                           size);
     if (o->disk_limit && o->disk_limit / size < LEAST_SEGMENTS)

@@ -204,7 +204,8 @@ static void read_all(struct model *m, struct spool *s, const struct facts *facts
 }
 
 static struct spool_options options(struct model *m, struct simdisk *disk) {
-    return (struct spool_options){.dir = DIR, .io = simdisk_io(disk), .segment_size = m->segment_size};
+    return (struct spool_options){
+        .dir = DIR, .io = simdisk_io(disk), .segment_size = m->segment_size, .disk_limit = m->disk_limit};
 }
 
 static void check(struct model *m, struct simdisk *disk, struct came *c) {

@@ -38,8 +38,9 @@ struct model {
     struct facts facts;
     unsigned under_way;
     uint32_t segment_size;
-    uint64_t states; /* that were verified */
-    char why[256];   /* the first thing that was wrong; empty: nothing */
+    uint64_t disk_limit; /* 0: none */
+    uint64_t states;     /* that were verified */
+    char why[256];       /* the first thing that was wrong; empty: nothing */
 };
 
 void model_init(struct model *);

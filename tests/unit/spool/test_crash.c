@@ -99,10 +99,12 @@ static void assert_right(const struct run *r) {
 }
 
 /* Rounds: each starts from a crash in the one before. */
-static void play(uint64_t seed, unsigned rounds, unsigned steps, unsigned each, unsigned reopen) {
+static void play(uint64_t seed, uint64_t disk_limit, unsigned rounds, unsigned steps, unsigned each,
+                 unsigned reopen) {
     struct run *r = calloc(1, sizeof *r);
     struct simdisk *disk = simdisk_new();
     model_init(&r->model);
+    r->model.disk_limit = disk_limit;
     r->work_chance = r->crash_chance = seed;
     for (unsigned i = 0; i < rounds && !r->model.why[0]; i++) {
         struct spool *s = model_open(&r->model, disk);
@@ -136,7 +138,7 @@ static void play(uint64_t seed, unsigned rounds, unsigned steps, unsigned each, 
 static void test_random(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 6; seed++)
-        play(seed, 4, 120, 3, 16);
+        play(seed, seed % 2 ? 0 : 5 * 64 * 1024, 4, 120, 3, 16);
 }
 
 static void test_every_subset(void **state) {

@@ -227,6 +227,40 @@ static void test_limit_reached(void **state) {
     arena_free(arena);
 }
 
+/* Each segment holds deferrals of the one before. When all but the very first message end, that chain must
+ * not hold the full log. */
+static void test_one_stays(void **state) {
+    struct play *p = *state;
+    struct arena *arena = arena_new(0);
+    struct str why;
+    struct spool *s;
+    enum { MOST = 200, A_SEGMENT = 6 };
+    const struct mail_shape shape = {1, 1, 3000, 0};
+    const struct spool_options o = {
+        .dir = "/spool", .io = simdisk_io(p->disk), .segment_size = 65536, .disk_limit = 8 * 65536};
+    uint64_t message[MOST], count = 0, one_more;
+    assert_int_equal(spool_open(&o, NULL, NULL, arena, &why, &s), 0);
+    while (mail_commit(s, count, &shape, &message[count]) == 0) {
+        count++;
+        assert_true(count < MOST);
+        if (count > A_SEGMENT)
+            assert_int_equal(mail_outcome(s, message[count - A_SEGMENT], 0, SPOOL_DEFERRED), 0);
+    }
+    for (uint64_t i = 1; i < count; i++)
+        spool_outcome(s, message[i], 0, &(struct spool_outcome){.fate = SPOOL_DELIVERED}, NULL, NULL);
+    for (int tries = 0; mail_commit(s, 1000, &shape, &one_more) != 0; tries++) {
+        assert_true(tries < 400);
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    assert_int_equal(mail_read_back(s, message[0], 0, &shape), 0);
+    spool_close(s);
+    struct spool_check_result result;
+    assert_int_equal(spool_check("/spool", simdisk_io(p->disk), NULL, NULL, NULL, arena, &why, &result), 0);
+    assert_int_equal(result.waiting_messages, 2);
+    assert_int_equal(result.damages, 0);
+    arena_free(arena);
+}
+
 /* A restart on a full disk without a spare segment: the queue is delivered all the same. */
 static void test_starts_on_a_full_disk(void **state) {
     struct play *p = *state;
@@ -347,12 +381,19 @@ static void test_reader_keeps_its_segment(void **state) {
 int main(void) {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_write_fails),     CASE(test_sync_fails),
-        CASE(test_write_says_full), CASE(test_outcomes_outlive_a_failure),
-        CASE(test_broken_for_good), CASE(test_disk_full),
-        CASE(test_limit_reached),   CASE(test_starts_on_a_full_disk),
-        CASE(test_no_room_at_all),  CASE(test_memory_limit),
-        CASE(test_cold_reads),      CASE(test_reader_keeps_its_segment),
+        CASE(test_write_fails),
+        CASE(test_sync_fails),
+        CASE(test_write_says_full),
+        CASE(test_outcomes_outlive_a_failure),
+        CASE(test_broken_for_good),
+        CASE(test_disk_full),
+        CASE(test_limit_reached),
+        CASE(test_one_stays),
+        CASE(test_starts_on_a_full_disk),
+        CASE(test_no_room_at_all),
+        CASE(test_memory_limit),
+        CASE(test_cold_reads),
+        CASE(test_reader_keeps_its_segment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SEGMENT = 1024 * 1024 };
@@ -359,7 +360,7 @@ static void child(struct place *p, int pipe_end, uint64_t from) {
         struct spool_message m = mail_make(p->arena, i, &shape);
         spool_commit(s, &m, body, tell_parent, t);
         if (i % 16 == 0)
-            usleep(500); /* a random moment for the kill */
+            nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     }
     for (;;)
         pause();
