@@ -238,8 +238,11 @@ static void go_on(struct model *m, const struct facts *facts, struct simdisk *di
             WRONG(m, "open reports damage");
         compare(m, facts, c);
         read_all(m, s, facts, c);
-        if (mail_commit(s, 999999, &shape, &message) || mail_outcome(s, message, 0, SPOOL_DELIVERED))
-            WRONG(m, "can't go on");
+        error = mail_commit(s, 999999, &shape, &message);
+        if (error == 0)
+            error = mail_outcome(s, message, 0, SPOOL_DELIVERED);
+        if (error && !(error == SLUICE_EFULL && m->disk_limit))
+            WRONG(m, "can't go on: %s", error_text(error));
         spool_close(s);
     }
     arena_free(arena);

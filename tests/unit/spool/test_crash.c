@@ -138,7 +138,7 @@ static void play(uint64_t seed, uint64_t disk_limit, unsigned rounds, unsigned s
 static void test_random(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 6; seed++)
-        play(seed, seed % 2 ? 0 : 5 * 64 * 1024, 4, 120, 3, 16);
+        play(seed, seed % 2 ? 0 : 8 * 64 * 1024, 4, 120, 3, 16);
 }
 
 static void test_every_subset(void **state) {
