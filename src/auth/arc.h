@@ -23,7 +23,7 @@ struct arc_verdict {
 
 struct arc_verify;
 
-struct arc_verify *arc_verify_new(struct arena *, const struct header *, int64_t now_s);
+struct arc_verify *arc_verify_new(struct arena *, const struct header *);
 bool arc_verify_wants_body(const struct arc_verify *);
 void arc_verify_body(struct arc_verify *, struct str chunk);
 /* RFC 8617 5.2: the newest message signature and every seal. Each key is asked for once, at most until
