@@ -134,6 +134,9 @@ void cli_terminal(struct cli *);
  * cut. */
 struct str cli_safe(struct arena *, struct str text, unsigned width);
 unsigned cli_width(struct str safe_text);
+/* Prints safe text from `column` on, where the cursor is, broken between words at the terminal's width, and
+ * ends the line. A word that is too long for a line stays whole, so that it can be copied. */
+void cli_wrap(struct cli *, unsigned column, struct str safe_text);
 /* Escape sequences; "" without colours. */
 enum cli_paint { CLI_PLAIN, CLI_BOLD, CLI_DIM, CLI_GREEN, CLI_RED, CLI_YELLOW };
 const char *cli_paint(const struct cli *, enum cli_paint);

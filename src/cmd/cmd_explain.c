@@ -33,21 +33,20 @@ static void start_explain(void *arg) {
     sem_post(&a->done);
 }
 
+/* A look-up that was given up may still be under way: its resolver goes when all fibers have ended. */
+static void close_resolver(void *arg) {
+    struct asking *a = arg;
+    a->worker.resolver = resolver_free(a->worker.resolver);
+}
+
 static int ask(struct asking *a) {
-    const struct lookup_settings *dns = &a->settings->dns;
-    const struct dns_settings settings = {
-        .servers = dns->servers,
-        .server_count = dns->server_count,
-        .zone_file = dns->zone_file,
-        .trust_anchor = dns->trust_anchor,
-        .serve_expired_s = (uint32_t)(dns->serve_expired_ms / 1000),
-    };
     struct str why = STR("the runtime can't be started");
     int bad = rt_new(1, 1, NULL, &a->flow.rt);
     if (!bad) {
         a->worker = (struct flow_worker){
             .flow = &a->flow, .worker = rt_worker(a->flow.rt, 0), .settings = a->settings, .random = 1};
-        bad = resolver_new(a->worker.worker, &settings, a->cli->arena, &why, &a->worker.resolver);
+        rt_at_end(a->flow.rt, close_resolver, a);
+        bad = flow_resolver(a->settings, a->worker.worker, a->cli->arena, &why, &a->worker.resolver);
     }
     if (!bad) {
         worker_set_data(a->worker.worker, &a->worker);
@@ -61,7 +60,6 @@ static int ask(struct asking *a) {
             continue;
     }
     rt_free(a->flow.rt);
-    resolver_free(a->worker.resolver);
     return bad ? CLI_NO : CLI_DONE;
 }
 
@@ -76,11 +74,12 @@ static json_t *ip(const struct ip *address) {
     return json_string(ip_text(address, out));
 }
 
-static json_t *addresses_json(struct arena *arena, const struct pool *pool) {
+static json_t *addresses_json(struct arena *arena, const struct explain_result *r, const struct pool *pool) {
     json_t *list = json_array();
     for (uint32_t i = 0; i < pool->source_count; i++) {
         json_t *source = json_object();
         json_object_set_new(source, "ip", ip(&pool->sources[i].ip));
+        json_object_set_new(source, "could_carry", json_boolean(explain_carries(r, &pool->sources[i])));
         json_object_set_new(source, "ehlo", text(arena, str_of(pool->sources[i].ehlo)));
         json_object_set_new(source, "ptr", text(arena, str_of(pool->sources[i].ptr)));
         json_array_append_new(list, source);
@@ -112,6 +111,27 @@ static struct str no_route(struct arena *arena, const struct explain_result *r) 
     return none ? outcome_line(arena, &r->route->outcome) : STR_NULL;
 }
 
+static const char *const family_names[] = {[FAMILY_V4] = "IPv4", [FAMILY_V6] = "IPv6"};
+
+/* Why it would be accepted and then wait in this pool, on our own account; empty: it would not. */
+static struct str wait_in(struct arena *arena, const struct explain_result *r, const struct pool *pool) {
+    for (uint32_t i = 0; i < pool->source_count; i++)
+        if (explain_carries(r, &pool->sources[i]))
+            return STR_NULL;
+    if (!pool->source_count)
+        return str_printf(arena, "pool %.*s has no address: the mail would wait", STR_FMT(pool->name));
+    return str_printf(arena, "pool %.*s has no %s address, and the destination no other: the mail would wait",
+                      STR_FMT(pool->name), family_names[r->families]);
+}
+
+/* Is it accepted, and is there an address to send it from and one to send it to? */
+static bool leaves(struct arena *arena, const struct explain_result *r) {
+    bool ready = false;
+    for (size_t i = 0; i < r->pool_count; i++)
+        ready |= !wait_in(arena, r, r->pools[i]).len;
+    return ready && r->refusal.fate == OUTCOME_DONE && r->route && r->route->outcome.fate == OUTCOME_DONE;
+}
+
 static void print_json(struct asking *a) {
     const struct explain_result *r = &a->result;
     struct arena *arena = a->cli->arena;
@@ -133,7 +153,8 @@ static void print_json(struct asking *a) {
         json_object_set_new(pool, "pool", text(arena, r->pools[i]->name));
         json_object_set_new(pool, "spf",
                             json_string(r->pools[i]->spf_published ? "published" : "unpublished"));
-        json_object_set_new(pool, "addresses", addresses_json(arena, r->pools[i]));
+        json_object_set_new(pool, "waits", text(arena, wait_in(arena, r, r->pools[i])));
+        json_object_set_new(pool, "addresses", addresses_json(arena, r, r->pools[i]));
         json_array_append_new(pools, pool);
     }
     json_object_set_new(root, "pools", pools);
@@ -146,26 +167,37 @@ static void print_json(struct asking *a) {
 }
 
 static void line(struct cli *cli, const char *name, struct str value) {
-    fprintf(cli->out, "  %s%-10s%s%.*s\n", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN),
-            STR_FMT(cli_safe(cli->arena, value, 0)));
+    fprintf(cli->out, "  %s%-10s%s", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN));
+    cli_wrap(cli, 12, cli_safe(cli->arena, value, 0));
 }
 
-static void print_pool(struct cli *cli, const struct pool *pool) {
-    struct arena *a = cli->arena;
+/* The addresses of one family that could carry it. */
+static void print_sources(struct cli *cli, const struct explain_result *r, const struct pool *pool, bool v4) {
     char address[IP_TEXT_SIZE];
-    line(cli, "pool",
-         str_printf(a, "%.*s, %u address%s, SPF %s", STR_FMT(pool->name), pool->source_count,
-                    pool->source_count == 1 ? "" : "es", pool->spf_published ? "published" : "unpublished"));
-    for (uint32_t i = 0; i < pool->source_count && i < SHOWN_ADDRESSES; i++) {
+    unsigned count = 0;
+    for (uint32_t i = 0; i < pool->source_count; i++) {
         const struct source *s = &pool->sources[i];
-        line(cli, "",
-             str_printf(a, "%-15s  EHLO %s%s%s", ip_text(&s->ip, address), s->ehlo, s->ptr ? "  PTR " : "",
-                        s->ptr ? s->ptr : ""));
+        if (ip_is_v4(&s->ip) != v4 || !explain_carries(r, s) || count++ >= SHOWN_ADDRESSES)
+            continue;
+        line(cli, count == 1 ? family_names[v4 ? FAMILY_V4 : FAMILY_V6] : "",
+             str_printf(cli->arena, "%-15s  EHLO %s%s%s", ip_text(&s->ip, address), s->ehlo,
+                        s->ptr ? "  PTR " : "", s->ptr ? s->ptr : ""));
     }
-    if (pool->source_count > SHOWN_ADDRESSES)
+    if (count > SHOWN_ADDRESSES)
         line(cli, "",
-             str_printf(a, "and %u more (sluice source --pool %.*s)", pool->source_count - SHOWN_ADDRESSES,
+             str_printf(cli->arena, "and %u more (sluice source --pool %.*s)", count - SHOWN_ADDRESSES,
                         STR_FMT(pool->name)));
+}
+
+static void print_pool(struct cli *cli, const struct explain_result *r, const struct pool *pool) {
+    struct str waits = wait_in(cli->arena, r, pool);
+    line(cli, "pool",
+         str_printf(cli->arena, "%.*s, %u address%s, SPF %s", STR_FMT(pool->name), pool->source_count,
+                    pool->source_count == 1 ? "" : "es", pool->spf_published ? "published" : "unpublished"));
+    if (waits.len)
+        line(cli, "waits", waits);
+    print_sources(cli, r, pool, true);
+    print_sources(cli, r, pool, false);
 }
 
 static void print_route(struct cli *cli, const struct explain_result *r) {
@@ -205,7 +237,7 @@ static void print_text(struct asking *a) {
     if (!r->pool_count)
         line(cli, "pool", STR("none carries this class: the mail would wait"));
     for (size_t i = 0; i < r->pool_count; i++)
-        print_pool(cli, r->pools[i]);
+        print_pool(cli, r, r->pools[i]);
     print_route(cli, r);
 }
 
@@ -244,10 +276,14 @@ static int read_request(struct cli *cli, const struct cli_arguments *arguments, 
     if (!from.at || !to.at || arguments->word_count != 1)
         return cli_usage(
             cli,
-            "usage: sluice explain --from A --to B [--client IP] [--tenant T] FILE (- reads standard input)");
+            "usage: sluice explain --from A --to B [--client IP | --tenant T] FILE (- reads standard input)");
     if (client.at && !ip_parse(client, &ret->client))
         return cli_usage(cli, "--client %.*s: an IP address is wanted", STR_FMT(client));
     ret->tenant = cli_value(arguments, "tenant");
+    if (client.at && ret->tenant.len)
+        return cli_usage(cli,
+                         "--client and --tenant exclude each other: a client's mail belongs to the tenant "
+                         "whose connector names the address");
     int bad = read_address(cli, "from", from, ADDRESS_ALLOW_NULL, &ret->from);
     if (!bad)
         bad = read_address(cli, "to", to, 0, &ret->to);
@@ -276,7 +312,7 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
         print_json(&a);
     else if (!bad)
         print_text(&a);
-    if (!bad && a.result.refusal.fate != OUTCOME_DONE)
+    if (!bad && !leaves(cli->arena, &a.result))
         bad = CLI_NO;
     route_unref(a.result.route);
     settings_unref(a.settings);
@@ -287,8 +323,8 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
 static const struct cli_option options[] = {
     {"from", 0, "ADDRESS", "reverse-path; <> for a report"},
     {"to", 0, "ADDRESS", "one recipient"},
-    {"client", 0, "IP", "the client that would bring it; without it a user, or a local program"},
-    {"tenant", 0, "TENANT", "a user of this tenant would send it"},
+    {"client", 0, "IP", "the client that would bring it; without it a local program"},
+    {"tenant", 0, "TENANT", "instead of a client: a user of this tenant would send it"},
     {0},
 };
 

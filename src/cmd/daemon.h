@@ -46,13 +46,6 @@ extern const struct settings_checks daemon_checks;
  * when it can't be used. */
 struct tls_context *daemon_open_tls(struct daemon *, const struct settings *, struct str *ret_why);
 
-/* The queue's view of the configuration; in the arena. */
-struct queue_settings daemon_queue_settings(const struct settings *, struct arena *);
-
-/* The resolver of one worker. */
-[[nodiscard]] int daemon_resolver(const struct settings *, struct worker *, struct arena *,
-                                  struct str *ret_why, struct resolver **ret);
-
 /* For rt_at_end: the resolvers of all workers, retired ones too; `arg` is the daemon. */
 void daemon_close_resolvers(void *arg);
 

@@ -161,32 +161,39 @@ struct str cli_value(const struct cli_arguments *arguments, const char *name) {
     return STR_NULL;
 }
 
-static void list_options(FILE *out, const struct cli_option *options) {
+static void list_options(struct cli *cli, const struct cli_option *options) {
+    enum { LEFT = 24, DOC = 31 };
     for (const struct cli_option *o = options; o && o->name; o++) {
-        char left[64];
-        int len =
-            snprintf(left, sizeof left, "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-        if (o->letter)
-            fprintf(out, "  -%c, %-*s %s\n", o->letter, 24, left, o->doc);
-        else
-            fprintf(out, "      %-*s %s\n", len > 24 ? len : 24, left, o->doc);
+        char left[64], letter[] = {'-', o->letter, ',', ' ', 0};
+        snprintf(left, sizeof left, "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        fprintf(cli->out, "  %s%-*s ", o->letter ? letter : "    ", LEFT, left);
+        cli_wrap(cli, DOC, str_of(o->doc));
     }
 }
 
+/* Also where the output is no terminal, help fits one of 80 columns. */
+static unsigned help_width(const struct cli *cli) { return cli->width ? cli->width : 80; }
+
 void cli_help(struct cli *cli, const struct cli_command *command) {
-    fprintf(cli->out, "usage: sluice %s%s%s%s\n\n%s.\n\n", command->name,
-            command->options ? " [OPTIONS]" : "", command->words[0] ? " " : "", command->words, command->doc);
-    list_options(cli->out, command->options);
+    cli->width = help_width(cli);
+    int column = fprintf(cli->out, "usage: sluice %s ", command->name);
+    cli_wrap(cli, (unsigned)column,
+             str_printf(cli->arena, "%s%s", command->options ? "[OPTIONS] " : "", command->words));
+    fprintf(cli->out, "\n%s.\n\n", command->doc);
+    list_options(cli, command->options);
     fputs("\nEverywhere:\n", cli->out);
-    list_options(cli->out, common);
+    list_options(cli, common);
 }
 
 static void help_all(struct cli *cli, const struct cli_command *const *commands) {
+    cli->width = help_width(cli);
     fputs("usage: sluice [-c FILE] COMMAND [OPTIONS]\n\n", cli->out);
-    for (size_t i = 0; commands[i]; i++)
-        fprintf(cli->out, "  %-9s %s\n", commands[i]->name, commands[i]->doc);
+    for (size_t i = 0; commands[i]; i++) {
+        fprintf(cli->out, "  %-9s ", commands[i]->name);
+        cli_wrap(cli, 12, str_of(commands[i]->doc));
+    }
     fputs("\nsluice COMMAND --help says more. Everywhere:\n", cli->out);
-    list_options(cli->out, common);
+    list_options(cli, common);
     fputs("\nExit: 0 done, 1 the answer is no, 2 usage, 3 the daemon can't be reached.\n", cli->out);
 }
 

@@ -43,49 +43,6 @@ struct tls_context *daemon_open_tls(struct daemon *d, const struct settings *s, 
     return tls;
 }
 
-struct queue_settings daemon_queue_settings(const struct settings *s, struct arena *arena) {
-    const struct pools *pools = s->pools;
-    size_t own = 0;
-    for (size_t i = 0; i < s->listener_count; i++)
-        own += s->listeners[i].bind_count;
-    struct own_endpoint *endpoints = arena_array(arena, struct own_endpoint, own);
-    own = 0;
-    for (size_t i = 0; i < s->listener_count; i++)
-        for (size_t j = 0; j < s->listeners[i].bind_count; j++)
-            endpoints[own++] =
-                (struct own_endpoint){s->listeners[i].bind[j].ip, s->listeners[i].bind[j].port};
-    struct pool_schedule *schedules = arena_array(arena, struct pool_schedule, pools->pool_count);
-    for (size_t i = 0; i < pools->pool_count; i++)
-        schedules[i] = (struct pool_schedule){pools->pools[i].name, pools->pools[i].first_retry,
-                                              pools->pools[i].max_retry, pools->pools[i].expire};
-    struct str *names = arena_array(arena, struct str, pools->site_count + 1);
-    names[0] = s->node;
-    for (size_t i = 0; i < pools->site_count; i++)
-        names[i + 1] = pools->sites[i].ehlo;
-    return (struct queue_settings){
-        .delivery = s->delivery,
-        .destinations = s->destinations,
-        .schedules = schedules,
-        .schedule_count = pools->pool_count,
-        .own = endpoints,
-        .own_count = own,
-        .own_names = names,
-        .own_name_count = pools->site_count + 1,
-    };
-}
-
-int daemon_resolver(const struct settings *s, struct worker *worker, struct arena *arena, struct str *ret_why,
-                    struct resolver **ret) {
-    struct dns_settings settings = {
-        .servers = s->dns.servers,
-        .server_count = s->dns.server_count,
-        .zone_file = s->dns.zone_file,
-        .trust_anchor = s->dns.trust_anchor,
-        .serve_expired_s = (uint32_t)(s->dns.serve_expired_ms / 1000),
-    };
-    return resolver_new(worker, &settings, arena, ret_why, ret);
-}
-
 /* ---- resolvers: made and freed on their worker's loop, as a fiber's stack is too small ---- */
 
 struct on_loop {
@@ -172,7 +129,7 @@ static void free_resolver(void *resolver) { resolver_free(resolver); }
 
 static void make_resolver(void *arg) {
     struct swap *s = arg;
-    s->error = daemon_resolver(s->next, worker_self(), s->arena, &s->why, &s->resolver);
+    s->error = flow_resolver(s->next, worker_self(), s->arena, &s->why, &s->resolver);
 }
 
 static void swap_here(void *arg) {
@@ -239,7 +196,7 @@ static void apply(struct daemon *d, struct settings *next, struct tls_context *t
     struct str restart = settings_needs_restart(d->settings, next, arena);
     if (restart.len)
         buf_printf(ret_why, "warning: takes effect at the next start only: %.*s\n", STR_FMT(restart));
-    struct queue_settings queue = daemon_queue_settings(next, arena);
+    struct queue_settings queue = flow_queue_settings(next, arena);
     queue_set_settings(d->flow.queue, &queue);
     log_set_level(d->log, next->log_level);
     for (size_t i = 0; tls && i < d->listener_count; i++)

@@ -168,7 +168,7 @@ static int open_workers(struct daemon *d) {
         };
         if (getrandom(&fw->random, sizeof fw->random, 0) != (ssize_t)sizeof fw->random || !fw->random)
             fw->random = i + 1;
-        if (daemon_resolver(d->settings, fw->worker, d->arena, &why, &fw->resolver) != 0)
+        if (flow_resolver(d->settings, fw->worker, d->arena, &why, &fw->resolver) != 0)
             return fail("dns", str_c(d->arena, why));
         worker_set_data(fw->worker, fw);
     }
@@ -243,7 +243,7 @@ static int open_spool(struct daemon *d) {
 }
 
 static int open_queue(struct daemon *d) {
-    struct queue_settings settings = daemon_queue_settings(d->settings, d->arena);
+    struct queue_settings settings = flow_queue_settings(d->settings, d->arena);
     struct queue_calls calls = {
         .arg = &d->flow,
         .deliver = deliver_session,

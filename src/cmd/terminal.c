@@ -42,6 +42,29 @@ unsigned cli_width(struct str text) {
     return width;
 }
 
+void cli_wrap(struct cli *cli, unsigned column, struct str text) {
+    unsigned indent = cli->width && column > cli->width / 2 ? cli->width / 2 : column, used = column;
+    for (bool first = true; text.len; first = false) {
+        size_t end = 0;
+        while (end < text.len && text.at[end] == ' ') /* what aligns stays with its word */
+            end++;
+        size_t gap = end;
+        while (end < text.len && text.at[end] != ' ')
+            end++;
+        struct str word = str_from(text.at + gap, end - gap);
+        unsigned width = cli_width(word);
+        if (!first && cli->width && used + gap + width > cli->width) {
+            fprintf(cli->out, "\n%*s", (int)indent, "");
+            used = indent;
+            gap = 0;
+        }
+        fprintf(cli->out, "%*s%.*s", (int)gap, "", STR_FMT(word));
+        used += (unsigned)gap + width;
+        text = str_from_index(text, end);
+    }
+    fputc('\n', cli->out);
+}
+
 struct str cli_safe(struct arena *arena, struct str text, unsigned width) {
     struct buf out __attribute__((cleanup(buf_free))) = {0};
     unsigned used = 0;

@@ -17,9 +17,10 @@ static struct str ip(struct cli *cli, struct ip address) {
 }
 
 static void fact(struct cli *cli, const char *name, struct str text) {
-    if (text.len)
-        fprintf(cli->out, "  %s%-10s%s%.*s\n", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN),
-                STR_FMT(safe(cli, text)));
+    if (!text.len)
+        return;
+    fprintf(cli->out, "  %s%-10s%s", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN));
+    cli_wrap(cli, 12, safe(cli, text));
 }
 
 /* "a, b, c" of what is there. */
@@ -120,11 +121,15 @@ static void tell(struct cli *cli, const struct trace_event *e, const struct trac
     day_and_time(e->time, time);
     bool new_day = !before || memcmp(time, day_and_time(before->time, last), 10) != 0;
     const char *name = trace_kind_name(e->event) ? trace_kind_name(e->event) : "?";
-    fprintf(cli->out, "    %.*s  %s%-7s%s  %.*s\n", new_day ? 23 : 12, new_day ? time : time + 11,
-            cli_paint(cli, cli_paint_of(str_of(name))), name, cli_paint(cli, CLI_PLAIN),
-            STR_FMT(safe(cli, story(cli, e))));
-    if (e->reply.len && e->event != TRACE_DSN)
-        fprintf(cli->out, "    %*s           %.*s\n", new_day ? 23 : 12, "", STR_FMT(safe(cli, e->reply)));
+    int clock = new_day ? 23 : 12;
+    unsigned column = (unsigned)clock + 15;
+    fprintf(cli->out, "    %.*s  %s%-7s%s  ", clock, new_day ? time : time + 11,
+            cli_paint(cli, cli_paint_of(str_of(name))), name, cli_paint(cli, CLI_PLAIN));
+    cli_wrap(cli, column, safe(cli, story(cli, e)));
+    if (!e->reply.len || e->event == TRACE_DSN)
+        return;
+    fprintf(cli->out, "%*s", (int)column, "");
+    cli_wrap(cli, column, safe(cli, e->reply));
 }
 
 static bool ends(enum trace_kind kind) {

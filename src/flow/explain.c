@@ -22,7 +22,7 @@ static bool attribute_it(const struct settings *s, const struct explain_request 
                 .text = str_printf(a->arena, "there is no tenant \"%.*s\"", STR_FMT(q->tenant))};
             return false;
         }
-        facts.user_tenant = ip_is_none(&q->client) ? tenant : NULL;
+        facts.user_tenant = tenant;
     }
     return attribute(s->policy, &facts, &a->by, ret_refusal);
 }
@@ -39,14 +39,22 @@ static void list_pools(const struct settings *s, const struct tenant *tenant, st
     }
 }
 
+static unsigned family_of(const struct ip *ip) { return ip_is_v4(ip) ? FAMILY_V4 : FAMILY_V6; }
+
 static void find_route(struct flow *flow, const struct settings *s, const struct explain_request *q,
                        const struct acceptance *a, struct explain_result *r) {
-    struct queue_settings queue = {.delivery = s->delivery, .destinations = s->destinations};
+    struct queue_settings queue = flow_queue_settings(s, a->arena);
     r->via = a->recipients[0].via;
     route_find(&queue, flow_here(flow)->resolver, address_split(q->to).domain, r->via,
                clock_mono_ms() + ROUTE_MS, &r->route);
     if (r->route->outcome.fate == OUTCOME_DONE)
         r->target_count = route_targets(r->route, flow_random(flow), a->arena, &r->targets);
+    for (size_t i = 0; i < r->target_count; i++)
+        r->families |= family_of(&r->targets[i].ip);
+}
+
+bool explain_carries(const struct explain_result *r, const struct source *source) {
+    return !r->families || (r->families & family_of(&source->ip));
 }
 
 void explain(struct flow *flow, const struct settings *s, const struct explain_request *q,

@@ -6,7 +6,7 @@ struct explain_request {
     struct str from;    /* reverse-path, wire form; empty: null */
     struct str to;      /* one recipient */
     struct ip client;   /* the connecting address; none: an authenticated user, or the local socket */
-    struct str tenant;  /* empty: found by client or From; else the message counts as its user's */
+    struct str tenant;  /* empty: found by client or From; else it counts as its user's (and no client) */
     struct str message; /* header at least; CRLF or LF line ends */
 };
 
@@ -22,7 +22,11 @@ struct explain_result {
     struct route *route; /* NULL when refused before; route_unref it */
     struct route_target *targets;
     size_t target_count;
+    unsigned families; /* FAMILY_ bits of the targets; 0: no route is known */
 };
+
+/* Could this address carry the message: has the route one of its family (or is not known)? */
+bool explain_carries(const struct explain_result *, const struct source *);
 
 /* From a fiber of a worker whose data is a struct flow_worker with settings and resolver; nothing else of the
  * flow is used. Everything in `arena` but the route. */

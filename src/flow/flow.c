@@ -103,3 +103,46 @@ void flow_source_rest(struct flow *flow, struct str pool, const struct ip *ip, i
 void flow_source_count(struct flow *flow, struct str pool, const struct ip *ip, bool delivered) {
     post_note(flow, pool, (struct source_note){.ip = *ip, .delivered = delivered});
 }
+
+struct queue_settings flow_queue_settings(const struct settings *s, struct arena *arena) {
+    const struct pools *pools = s->pools;
+    size_t own = 0;
+    for (size_t i = 0; i < s->listener_count; i++)
+        own += s->listeners[i].bind_count;
+    struct own_endpoint *endpoints = arena_array(arena, struct own_endpoint, own);
+    own = 0;
+    for (size_t i = 0; i < s->listener_count; i++)
+        for (size_t j = 0; j < s->listeners[i].bind_count; j++)
+            endpoints[own++] =
+                (struct own_endpoint){s->listeners[i].bind[j].ip, s->listeners[i].bind[j].port};
+    struct pool_schedule *schedules = arena_array(arena, struct pool_schedule, pools->pool_count);
+    for (size_t i = 0; i < pools->pool_count; i++)
+        schedules[i] = (struct pool_schedule){pools->pools[i].name, pools->pools[i].first_retry,
+                                              pools->pools[i].max_retry, pools->pools[i].expire};
+    struct str *names = arena_array(arena, struct str, pools->site_count + 1);
+    names[0] = s->node;
+    for (size_t i = 0; i < pools->site_count; i++)
+        names[i + 1] = pools->sites[i].ehlo;
+    return (struct queue_settings){
+        .delivery = s->delivery,
+        .destinations = s->destinations,
+        .schedules = schedules,
+        .schedule_count = pools->pool_count,
+        .own = endpoints,
+        .own_count = own,
+        .own_names = names,
+        .own_name_count = pools->site_count + 1,
+    };
+}
+
+int flow_resolver(const struct settings *s, struct worker *worker, struct arena *arena, struct str *ret_why,
+                  struct resolver **ret) {
+    struct dns_settings settings = {
+        .servers = s->dns.servers,
+        .server_count = s->dns.server_count,
+        .zone_file = s->dns.zone_file,
+        .trust_anchor = s->dns.trust_anchor,
+        .serve_expired_s = (uint32_t)(s->dns.serve_expired_ms / 1000),
+    };
+    return resolver_new(worker, &settings, arena, ret_why, ret);
+}

@@ -85,3 +85,10 @@ struct pick flow_pick(struct flow *, const struct settings *, const struct pool 
 /* Tells the owner of `pool`: rest this source, or count what happened to it. */
 void flow_source_rest(struct flow *, struct str pool, const struct ip *, int64_t until, struct str reason);
 void flow_source_count(struct flow *, struct str pool, const struct ip *, bool delivered);
+
+/* The queue's view of the configuration; in the arena. */
+struct queue_settings flow_queue_settings(const struct settings *, struct arena *);
+
+/* The resolver of one worker. */
+[[nodiscard]] int flow_resolver(const struct settings *, struct worker *, struct arena *, struct str *ret_why,
+                                struct resolver **ret);

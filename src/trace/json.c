@@ -58,7 +58,7 @@ void trace_event_json(struct buf *out, const struct trace_event *event) {
     buf_printf(out, "{\"time\":\"%s\"", clock_rfc3339(event->time, time));
     add_text(out, "event", trace_kind_name(event->event));
     add_text(out, "trace_id", event->trace_id.text);
-    add_STR(out, "recipient", event->recipient);
+    add_STR(out, "recipient", event->recipient.len ? event->recipient : STR_NULL);
 #define FIELD(type, member, name, lasting) add_##type(out, name, event->member);
     TRACE_FIELDS(FIELD)
 #undef FIELD

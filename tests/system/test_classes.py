@@ -1,8 +1,10 @@
 """Every way into a class, and out of its pool: what the receiver sees is what the trace says (invariants 1 and 3)."""
+import json
+
 import pytest
 
 from lab.client import GTUBE, REPORT, REPORT_BODY, Refused, message
-from lab.world import ADDRESSES, EHLO, ON_PREM, PLAIN
+from lab.world import ADDRESSES, EHLO, ON_PREM, PLAIN, zone
 
 ALICE, OUT = "alice@contoso.test", "carol@sender.test"
 SPAM = ("X-Spam-Flag: YES",)
@@ -93,3 +95,42 @@ def test_explain_says_what_would_happen_and_sends_nothing(world, folder):
         assert cls in text and rule in text and EHLO in text and "mx.fabrikam.test" in text, name
     assert not world.receiver.sessions
     assert world.daemon.trace() == []
+
+
+def explain(world, *arguments, to="bob@fabrikam.test", sender=ALICE):
+    path = world.folder / "explained.eml"
+    path.write_bytes(message(sender))
+    return world.daemon.run("explain", "--from", sender, "--to", to, *arguments, str(path))
+
+
+@pytest.mark.parametrize("to,sender,expected", [("bob@unreachable-names.test", ALICE, "451 4.4.3 DNS look-up of unreachable-names.test failed"),
+                                                ("bob@fabrikam.test", "a@unreachable-names.test", "451 4.4.3")])
+def test_explain_survives_a_dead_dns(world, to, sender, expected):
+    ran = explain(world, "--client", ON_PREM, to=to, sender=sender)
+    assert ran.returncode == 1 and expected in " ".join(ran.stdout.split()) and not ran.stderr, ran
+
+
+def test_explain_finds_the_loop_that_the_daemon_would_find(make_world):
+    world = make_world()
+    world.delivery_port = world.port
+    world.daemon.write(world.config(), {"zone": zone(extra="loop.test. IN MX 10 self.loop.test.\nself.loop.test. IN A 127.0.0.1\n"
+                       "name.test. IN MX 10 mta01.bl2.sluice.test.\n")})
+    for domain in ("loop.test", "name.test"):
+        ran = explain(world, "--tenant", "contoso", to=f"x@{domain}")
+        assert ran.returncode == 1 and f"554 5.4.6 Mail for {domain} loops back to this host" in ran.stdout, ran
+
+
+def test_explain_says_when_no_address_has_the_family_of_the_destination(world):
+    ran = explain(world, "--tenant", "contoso", "--json", to="x@aaaa-only.test")
+    row = json.loads(ran.stdout)
+    assert ran.returncode == 1 and row["pools"][0]["waits"].startswith("pool normal has no IPv6 address"), ran
+    assert not any(a["could_carry"] for a in row["pools"][0]["addresses"])
+    text = explain(world, "--tenant", "contoso", to="x@aaaa-only.test").stdout
+    assert "the mail would wait" in text and "127.0.1.16" not in text and "[::1]" in text
+    text = explain(world, "--tenant", "contoso").stdout
+    assert "IPv4" in text and "127.0.1.16" in text and "the mail would wait" not in text
+
+
+def test_explain_takes_a_client_or_a_tenant(world):
+    ran = explain(world, "--tenant", "contoso", "--client", ON_PREM)
+    assert ran.returncode == 2 and "exclude each other" in ran.stderr and not ran.stdout

@@ -51,6 +51,32 @@ static void test_safe(void **state) {
     arena_free(arena);
 }
 
+static void test_wrap(void **state) {
+    static const struct {
+        unsigned width, column;
+        const char *in, *out;
+    } cases[] = {
+        {0, 4, "one two three four five six", "one two three four five six\n"},
+        {14, 4, "one two three", "one two\n    three\n"},
+        {15, 4, "one two three", "one two\n    three\n"},
+        {17, 4, "one two three", "one two three\n"},
+        {12, 4, "192.0.2.1  EHLO x  PTR y", "192.0.2.1\n    EHLO x\n    PTR y\n"},
+        {10, 2, "a toolongforanyline b", "a\n  toolongforanyline\n  b\n"},
+        {10, 8, "ab cd ef", "ab\n     cd ef\n"},
+        {80, 4, "", "\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct screen s;
+        begin(&s);
+        s.cli.width = cases[i].width;
+        cli_wrap(&s.cli, cases[i].column, str_of(cases[i].in));
+        fflush(s.cli.out);
+        assert_string_equal(s.out, cases[i].out);
+        end(&s);
+    }
+}
+
 static void test_units(void **state) {
     static const struct {
         int64_t ms;
@@ -190,8 +216,8 @@ static void test_timeline(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_safe),    cmocka_unit_test(test_units),    cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_colours), cmocka_unit_test(test_timeline),
+        cmocka_unit_test(test_safe),   cmocka_unit_test(test_wrap),    cmocka_unit_test(test_units),
+        cmocka_unit_test(test_tables), cmocka_unit_test(test_colours), cmocka_unit_test(test_timeline),
     };
     assert(setlocale(LC_CTYPE, "C.UTF-8"));
     return cmocka_run_group_tests(tests, NULL, NULL);

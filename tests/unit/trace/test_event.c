@@ -37,7 +37,7 @@ static void test_contract_names(void **state) {
         "latency_ms",
     };
     (void)state;
-    struct trace_event event = {.time = 1795348800123, .event = TRACE_RECEIVE};
+    struct trace_event event = {.time = 1795348800123, .event = TRACE_REFUSE, .recipient = STR("")};
     event.trace_id = trace_id_new(1795348800000);
     struct buf json __attribute__((cleanup(buf_free))) = {0};
     trace_event_json(&json, &event);
@@ -47,6 +47,7 @@ static void test_contract_names(void **state) {
         assert_non_null(json_object_get(root, names[i]));
     assert_string_equal(json_string_value(json_object_get(root, "time")), "2026-11-22T12:00:00.123Z");
     assert_string_equal(json_string_value(json_object_get(root, "received")), "2026-11-22T12:00:00.000Z");
+    assert_true(json_is_null(json_object_get(root, "recipient")));
     assert_true(json_is_null(json_object_get(root, "tls")));
     assert_true(json_is_null(json_object_get(root, "size")));
     assert_true(json_is_null(json_object_get(root, "class")));
