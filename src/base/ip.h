@@ -22,7 +22,7 @@ bool ip_is_v4(const struct ip *);
 bool ip_is_none(const struct ip *);
 /* The first `prefix` bits equal? For IPv4 `prefix` counts from its 32 bits; of different families: false. */
 bool ip_in(const struct ip *, const struct ip *network, unsigned prefix);
-/* Loopback, RFC 1918, link-local, unique local, CGN, documentation, multicast, unspecified: nowhere to
+/* Loopback, RFC 1918, link-local, unique local, CGN, multicast, unspecified: nowhere to
  * deliver to. */
 bool ip_is_private(const struct ip *);
 bool ip_is_loopback(const struct ip *);

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "flow/accept.h"
 #include "flow/settle.h"
-#include "mail/build.h"
 #include "mail/mime.h"
 #include "mail/received.h"
 #include "rt/fiber.h"
@@ -121,6 +120,7 @@ static bool entry_of(struct daemon *d, const struct queue_row *row, struct arena
         return false;
     *ret = (struct api_queue_entry){
         .expires = row->arrival + expire_of(d, row->pool),
+        .why = row->why,
         .trace_id = m.trace_id,
         .sender = m.groups[group].reverse_path,
         .recipient = r->address,
@@ -396,11 +396,7 @@ static struct outcome submit(struct daemon *d, const struct api_submission *in, 
                                                      .trace_id = trace_id_str(&a->id),
                                                      .wall_ms = a->arrival});
     struct str domain = address_split(a->reverse_path).domain;
-    submission_complete(&prefix, submission_lacks(&a->header),
-                        &(struct submission_facts){.trace_id = trace_id_str(&a->id),
-                                                   .domain = domain.len ? domain : a->settings->node,
-                                                   .from = a->reverse_path,
-                                                   .wall_ms = a->arrival});
+    accept_complete(a, &prefix, domain.len ? domain : a->settings->node, a->reverse_path);
     a->prefix = str_copy(a->arena, buf_view(&prefix));
     struct gtube_finder gtube = {0};
     a->gtube = gtube_feed(&gtube, in->message);

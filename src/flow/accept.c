@@ -114,9 +114,19 @@ void accept_set_via(struct acceptance *a) {
     }
 }
 
+void accept_complete(struct acceptance *a, struct buf *out, struct str domain, struct str from) {
+    struct submission_lacks lacks = submission_lacks(&a->header);
+    struct submission_facts facts = {
+        .trace_id = trace_id_str(&a->id), .domain = domain, .from = from, .wall_ms = a->arrival};
+    submission_complete(out, lacks, &facts);
+    if (lacks.message_id)
+        a->message_id = message_id_of(a->arena, facts.trace_id, domain);
+}
+
 static struct spool_message stored_form(struct acceptance *a, const struct spool_group *group,
                                         enum verdict verdict) {
-    struct str message_id = str_head(header_value(a->arena, &a->header, STR("Message-ID")), MESSAGE_ID_MAX);
+    struct str message_id = header_value(a->arena, &a->header, STR("Message-ID"));
+    message_id = str_head(message_id.len ? message_id : a->message_id, MESSAGE_ID_MAX);
     struct str subject = header_value(a->arena, &a->header, STR("Subject"));
     return (struct spool_message){
         .trace_id = trace_id_str(&a->id),

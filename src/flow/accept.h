@@ -22,10 +22,11 @@ struct acceptance {
     struct str reverse_path;
     struct spool_recipient *recipients; /* `via` is set here */
     size_t recipient_count;
-    struct header header; /* of the body */
-    bool gtube;           /* the GTUBE string was seen in it */
-    bool own_report;      /* a report that we made: not judged */
-    struct str prefix;    /* header fields to stand before the body */
+    struct header header;  /* of the body */
+    bool gtube;            /* the GTUBE string was seen in it */
+    bool own_report;       /* a report that we made: not judged */
+    struct str prefix;     /* header fields to stand before the body */
+    struct str message_id; /* that `prefix` adds; empty: the header has its own */
     struct str helo;
     struct ip client;
     struct str envid;
@@ -46,6 +47,10 @@ struct outcome accept_message(struct flow *, struct acceptance *);
 
 /* Mail for a domain whose tenant has a connector with `deliver` goes there, whatever MX says: sets `via`. */
 void accept_set_via(struct acceptance *);
+
+/* Writes the fields that a submission lacks (RFC 6409 8) and remembers the Message-ID. `domain`: of the
+ * sender; `from`: what From says when there is none. */
+void accept_complete(struct acceptance *, struct buf *out, struct str domain, struct str from);
 
 /* Adds bytes to a body, waiting in the fiber while too much is on its way to the disk. As spool_body_add,
  * never BUSY. */

@@ -110,6 +110,7 @@ static int build(const struct settings *settings, const struct spool_message *m,
     /* RET=HDRS and the default need only the start; RET=FULL the whole. */
     struct original_call call = {
         spool, message, &original, returned == SPOOL_RET_FULL ? SIZE_MAX : DSN_FULL_MAX + 1, false, 0};
+    buf_str(&original, m->groups[0].header_prefix); /* as it left: with what we added */
     offload(read_original, &call);
     if (call.error)
         buf_clear(&original); /* the sender must hear of it even when the body is damaged */

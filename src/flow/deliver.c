@@ -163,16 +163,20 @@ static void after_transaction(struct session *s, const struct batch *b, struct s
     settle_batch(s, b, t);
 }
 
+/* Mail that needs SMTPUTF8 is refused for lack of it, not for a conversion in vain. */
+static bool needs_7bit(const struct smtp_mail *mail, unsigned extensions) {
+    bool utf8_lacks = mail->smtputf8 && !(extensions & SMTP_EXTENSION_SMTPUTF8);
+    return mail->body == SMTP_BODY_8BITMIME && !(extensions & SMTP_EXTENSION_8BITMIME) && !utf8_lacks;
+}
+
 /* True: the connection can be used again. */
 static bool transact(struct session *s, const struct batch *b) {
     struct smtp_transaction t = {.arg = s, .before_mail = before_mail, .read = read_chunk};
     struct outcome why;
     fill_transaction(b, &t);
-    const struct smtp_capabilities *can = smtp_client_capabilities(s->connection.client);
-    int error =
-        message_open(s->flow, b->deliveries[0]->message, &b->message.groups[b->deliveries[0]->group],
-                     t.mail.body == SMTP_BODY_8BITMIME && !(can->extensions & SMTP_EXTENSION_8BITMIME),
-                     &t.mail, b->arena, &s->source, &why);
+    bool to_7bit = needs_7bit(&t.mail, smtp_client_capabilities(s->connection.client)->extensions);
+    int error = message_open(s->flow, b->deliveries[0]->message, &b->message.groups[b->deliveries[0]->group],
+                             to_7bit, &t.mail, b->arena, &s->source, &why);
     if (error) { /* not to be read now, or not to be sent to this receiver at all */
         for (size_t i = 0; i < b->count; i++)
             t.recipients[i].outcome = why;

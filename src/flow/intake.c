@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "flow/accept.h"
 #include "flow/admission.h"
-#include "mail/build.h"
 #include "mail/mime.h"
 #include "mail/received.h"
 #include "policy/passwd.h"
@@ -290,8 +289,8 @@ static bool refuse_by_header(struct transaction *t, const struct smtp_session *s
 }
 
 /* Our Received field, and on authenticated submission what is missing (RFC 6409 8). */
-static struct str header_prefix(const struct intake *in, const struct transaction *t) {
-    const struct acceptance *a = &t->accept;
+static struct str header_prefix(const struct intake *in, struct transaction *t) {
+    struct acceptance *a = &t->accept;
     const struct smtp_session *s = in->session;
     struct buf out __attribute__((cleanup(buf_free))) = {0};
     char ip[IP_TEXT_SIZE];
@@ -312,10 +311,7 @@ static struct str header_prefix(const struct intake *in, const struct transactio
                          });
     if (s->user.len) {
         struct str domain = address_split(a->reverse_path.len ? a->reverse_path : s->user).domain;
-        submission_complete(
-            &out, submission_lacks(&a->header),
-            &(struct submission_facts){
-                .trace_id = trace_id_str(&a->id), .domain = domain, .from = s->user, .wall_ms = a->arrival});
+        accept_complete(a, &out, domain, s->user);
     }
     if (a->header.count == 0 && !a->header.separated)
         buf_str(&out, STR("\r\n")); /* a body without a header: ours must not run into it */

@@ -212,6 +212,15 @@ static bool passes(const struct listing *l, const struct delivery *d) {
            (!f->held_only || atomic_load_explicit(&d->state, memory_order_relaxed) == DELIVERY_HELD);
 }
 
+/* At home, so the domain's last reason may be read. */
+static void list_one(struct listing *l, const struct delivery *d) {
+    struct queue_row *row = new_row(&l->rows, l->arena);
+    const struct outcome *last = &d->domain->last.outcome;
+    fill_row(l->worker, d, l->arena, row);
+    if (last->fate != OUTCOME_DONE && row->state != DELIVERY_SENDING)
+        row->why = str_copy(l->arena, outcome_line(l->arena, last));
+}
+
 static void list_step(void *arg) {
     struct listing *l = arg;
     struct store *store = &l->worker->store;
@@ -222,7 +231,7 @@ static void list_step(void *arg) {
         }
         struct delivery *d = store_at(store, l->place);
         if (d && passes(l, d))
-            fill_row(l->worker, d, l->arena, new_row(&l->rows, l->arena));
+            list_one(l, d);
     }
 }
 
@@ -232,7 +241,7 @@ static void list_message(void *arg) {
     struct delivery *d = store_first(store, l->filter->message);
     for (; d && l->rows.count < l->limit; d = store_next(store, d))
         if (passes(l, d))
-            fill_row(l->worker, d, l->arena, new_row(&l->rows, l->arena));
+            list_one(l, d);
 }
 
 size_t queue_list(struct queue *queue, const struct queue_filter *filter, size_t limit, uint64_t *cursor,

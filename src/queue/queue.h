@@ -124,7 +124,8 @@ struct queue_row {
     struct str pool, domain, via; /* in the caller's arena */
     int64_t arrival, due;         /* wall ms; due 0: not waiting */
     struct ip source;
-    bool busy; /* in a session at that moment: not changed */
+    struct str why; /* queue_list: the last reason known for its domain; empty: none */
+    bool busy;      /* in a session at that moment: not changed */
 };
 
 enum queue_operation { QUEUE_RETRY, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_CANCEL };

@@ -51,9 +51,9 @@ static void test_private(void **state) {
         const char *ip;
         bool private;
     } cases[] = {
-        {"127.0.0.1", true}, {"10.0.0.1", true},  {"172.31.0.1", true},  {"172.32.0.1", false},
-        {"8.8.8.8", false},  {"192.0.2.9", true}, {"2001:db8::1", true}, {"::1", true},
-        {"2a00::1", false},  {"fe80::1", true},   {"224.0.0.1", true},   {"::", true},
+        {"127.0.0.1", true}, {"10.0.0.1", true},   {"172.31.0.1", true},   {"172.32.0.1", false},
+        {"8.8.8.8", false},  {"192.0.2.9", false}, {"2001:db8::1", false}, {"::1", true},
+        {"2a00::1", false},  {"fe80::1", true},    {"224.0.0.1", true},    {"::", true},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
