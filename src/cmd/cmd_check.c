@@ -1,4 +1,5 @@
 #include "cmd/cli.h"
+#include "cmd/privileges.h"
 #include "rt/net.h"
 #include "settings/settings.h"
 #include "trace/text.h"
@@ -69,6 +70,21 @@ static int print_manual(struct cli *cli, bool page) {
     return CLI_DONE;
 }
 
+/* Root can read everything; a reload runs as the user. */
+static int check_as_user(struct cli *cli, const char *file, const struct settings *settings) {
+    struct config_errors *errors = config_errors_new();
+    struct str why;
+    int bad = privileges_become(settings->user, cli->arena, &why);
+    if (!bad)
+        bad = privileges_reload_check(file, settings->user, errors, cli->arena, &why);
+    for (size_t i = 0; i < config_error_count(errors); i++)
+        print_problem(cli, "error", CLI_RED, config_error_at(errors, i));
+    if (bad)
+        print_problem(cli, "error", CLI_RED, str_c(cli->arena, why));
+    config_errors_free(errors);
+    return bad;
+}
+
 static int run(struct cli *cli, const struct cli_arguments *arguments) {
     const char *file = arguments->word_count ? arguments->words[0] : cli->config;
     struct settings_checks checks = {.bindable = cli_has(arguments, "elsewhere") ? NULL : bindable};
@@ -83,6 +99,8 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
         print_problem(cli, "error", CLI_RED, config_error_at(errors, i));
     for (size_t i = 0; i < config_warning_count(errors); i++)
         print_problem(cli, "warning", CLI_YELLOW, config_warning_at(errors, i));
+    if (!bad && privileges_to_drop(settings))
+        bad = check_as_user(cli, file, settings);
     if (!bad && !cli->json)
         print_summary(cli, settings);
     settings_unref(settings);

@@ -1,5 +1,6 @@
 /* sluiced.c - the daemon: starts, serves until SIGTERM, drains. */
 #include "cmd/daemon.h"
+#include "cmd/privileges.h"
 
 #include "base/clock.h"
 #include "base/map.h"
@@ -11,16 +12,13 @@
 #include "trace/trace.h"
 #include <errno.h>
 #include <getopt.h>
-#include <grp.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -101,41 +99,25 @@ static int open_api(struct daemon *d) {
     return 0;
 }
 
-/* ---- the state folder and the user ---- */
+/* ---- the user ---- */
 
-static int make_folder(const char *path, const struct passwd *user) {
-    if (mkdir(path, 0750) != 0) {
-        if (errno != EEXIST)
-            return fail(path, strerror(errno));
-        return 0; /* an administrator's folder keeps its owner */
-    }
-    if (user && geteuid() == 0 && chown(path, user->pw_uid, user->pw_gid) != 0)
-        return fail(path, strerror(errno));
-    return 0;
-}
-
-/* Makes the folders of the state and of the API's socket for the user, then becomes that user. */
+/* Becomes the user, and reads everything once more as that user: what a reload could not read must not be
+ * found out when one is needed. */
 static int become_user(struct daemon *d) {
-    const struct settings *s = d->settings;
-    struct passwd *user = NULL;
-    if (s->user && geteuid() == 0) {
-        user = getpwnam(s->user);
-        if (!user)
-            return fail(s->user, "there is no such user (option user)");
-    }
-    struct str socket = str_of(s->api.socket);
-    ptrdiff_t slash = str_rindex(socket, '/');
-    int error = make_folder(s->state, user);
-    if (!error && slash > 0)
-        error = make_folder(str_c(d->arena, str_head(socket, (size_t)slash)), user);
-    if (error || !user)
-        return error;
-    if (initgroups(user->pw_name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
-        setuid(user->pw_uid) != 0)
-        return fail(s->user, strerror(errno));
-    if (user->pw_uid != 0 && setuid(0) == 0)
-        return fail(s->user, "privileges could not be dropped");
-    return 0;
+    struct str why;
+    bool drops = privileges_to_drop(d->settings);
+    if (privileges_drop(d->settings, d->arena, &why) != 0)
+        return fail("state", str_c(d->arena, why));
+    if (!drops)
+        return 0;
+    struct config_errors *errors = config_errors_new();
+    int error = privileges_reload_check(d->file, d->settings->user, errors, d->arena, &why);
+    for (size_t i = 0; i < config_error_count(errors); i++)
+        fprintf(stderr, "sluiced: %s\n", config_error_at(errors, i));
+    config_errors_free(errors);
+    if (error)
+        fail("user", str_c(d->arena, why));
+    return error ? EX_CONFIG : 0;
 }
 
 /* ---- the rooms ---- */
@@ -234,6 +216,12 @@ static int open_spool(struct daemon *d) {
         recovered_message(&r);
     free(r.inits);
     arena_free(r.arena);
+    if (error == SLUICE_EBUSY)
+        return fail(d->settings->state,
+                    str_printf(d->arena,
+                               "%.*s: stop that daemon first, or give this one a `state` of its own",
+                               STR_FMT(why))
+                        .at);
     if (error)
         return fail("spool", str_c(d->arena, why));
     char count[24];
@@ -276,14 +264,14 @@ static int open_rooms(struct daemon *d) {
     if (!error)
         error = become_user(d);
     if (!error)
-        error = open_trace(d);
-    if (!error)
-        error = open_api(d);
-    if (!error)
         error = open_workers(d);
     if (!error)
         error = open_queue(d);
-    return error ? error : open_spool(d);
+    if (!error)
+        error = open_spool(d); /* first of what is on disk: it knows who else uses the state folder */
+    if (!error)
+        error = open_trace(d);
+    return error ? error : open_api(d);
 }
 
 static int start(struct daemon *d) {

@@ -41,6 +41,35 @@ static void check_tls(struct loading *l, const struct config_node *node, const s
                     "listener `%.*s` takes passwords without TLS", STR_FMT(at->name));
 }
 
+/* The smallest disk-limit, from `limit` up, with which the spool can hold a body of this size; 0: none can.
+ */
+static int64_t least_disk_limit(int64_t limit, int64_t size) {
+    const int64_t STEP = 64 << 20;
+    if ((int64_t)spool_largest_body(&(struct spool_options){0}) < size)
+        return 0;
+    limit = limit / STEP * STEP;
+    while ((int64_t)spool_largest_body(&(struct spool_options){.disk_limit = (uint64_t)limit}) < size ||
+           !limit)
+        limit += STEP;
+    return limit;
+}
+
+static void check_size(struct loading *l, const struct config_node *node, int64_t size) {
+    int64_t limit = l->settings->spool.disk_limit, least = least_disk_limit(limit, size);
+    int64_t most = (int64_t)spool_largest_body(&(struct spool_options){.disk_limit = (uint64_t)limit});
+    if (size <= most)
+        return;
+    if (!least)
+        config_complain(l->errors, node, "max-size",
+                        "`max-size` is %lld bytes, but the spool can hold %lld at most", (long long)size,
+                        (long long)most);
+    else
+        config_complain(l->errors, node, "max-size",
+                        "`max-size` is %lld bytes, but with this `disk-limit` of the spool %lld is the most: "
+                        "make it smaller, or `disk-limit` at least %lldmb",
+                        (long long)size, (long long)most, (long long)(least >> 20));
+}
+
 static void read_listener(struct loading *l, const struct config_node *node, struct listener *at) {
     int tls = config_enum(node, "tls");
     if (tls < 0)
@@ -61,12 +90,7 @@ static void read_listener(struct loading *l, const struct config_node *node, str
     };
     at->bind = settings_endpoints(l, node, &at->bind_count);
     check_tls(l, node, at);
-    struct spool_options spool = {.disk_limit = (uint64_t)l->settings->spool.disk_limit};
-    int64_t most = (int64_t)spool_largest_body(&spool);
-    if (at->max_size > most)
-        config_complain(l->errors, node, "max-size",
-                        "`max-size` is %lld bytes, but the spool can hold %lld at most",
-                        (long long)at->max_size, (long long)most);
+    check_size(l, node, at->max_size);
 }
 
 /* Each against all that stand before it. */

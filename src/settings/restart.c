@@ -12,15 +12,20 @@ static bool same_endpoints(const struct endpoint *a, size_t a_count, const struc
     return true;
 }
 
-static bool same_listeners(const struct settings *a, const struct settings *b) {
-    if (a->listener_count != b->listener_count)
-        return false;
+static const struct listener *find_listener(const struct settings *s, struct str name) {
+    for (size_t i = 0; i < s->listener_count; i++)
+        if (str_eq(s->listeners[i].name, name))
+            return &s->listeners[i];
+    return NULL;
+}
+
+/* Names the listeners of `a` that `b` doesn't have, or `both` when they bind other addresses there. */
+static void add_listeners(struct buf *names, const struct settings *a, const struct settings *b, bool both) {
     for (size_t i = 0; i < a->listener_count; i++) {
-        const struct listener *x = &a->listeners[i], *y = &b->listeners[i];
-        if (!str_eq(x->name, y->name) || !same_endpoints(x->bind, x->bind_count, y->bind, y->bind_count))
-            return false;
+        const struct listener *x = &a->listeners[i], *y = find_listener(b, x->name);
+        if (y ? both && !same_endpoints(x->bind, x->bind_count, y->bind, y->bind_count) : true)
+            buf_printf(names, "%slistener \"%.*s\" bind", names->len ? ", " : "", STR_FMT(x->name));
     }
-    return true;
 }
 
 struct str settings_needs_restart(const struct settings *now, const struct settings *next,
@@ -32,7 +37,6 @@ struct str settings_needs_restart(const struct settings *now, const struct setti
         {"state", same_text(now->state, next->state)},
         {"user", same_text(now->user, next->user)},
         {"workers", now->workers == next->workers},
-        {"listener bind", same_listeners(now, next)},
         {"spool memory", now->spool.memory == next->spool.memory},
         {"spool disk-limit", now->spool.disk_limit == next->spool.disk_limit},
         {"spool min-free", now->spool.min_free == next->spool.min_free},
@@ -45,5 +49,7 @@ struct str settings_needs_restart(const struct settings *now, const struct setti
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!rows[i].same)
             buf_printf(&names, "%s%s", names.len ? ", " : "", rows[i].name);
+    add_listeners(&names, next, now, true);
+    add_listeners(&names, now, next, false);
     return str_copy(arena, buf_view(&names));
 }

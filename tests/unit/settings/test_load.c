@@ -105,7 +105,9 @@ static void test_restart(void **state) {
         {"log-level = debug delivery { port = 26 } tenant x { domains = {x.example} } dns { timeout = 1s }",
          ""},
         {"workers = 7 user = root", "user, workers"},
-        {"listener b { bind = {127.0.0.1:2526} }", "listener bind"},
+        {"listener b { bind = {127.0.0.1:2526} }", "listener \"b\" bind"},
+        {"listener b { bind = {127.0.0.1:2526} } log-level = debug trace { retain = 2d }",
+         "trace retain, listener \"b\" bind"},
         {"spool { min-free = 1gb } trace { retain = 2d }", "spool min-free, trace retain"},
         {"api { socket = x bind = {127.0.0.1:1} }", "api socket, api bind"},
     };
