@@ -100,36 +100,45 @@ static bool is_open(struct str local, char which) {
 
 static ptrdiff_t microsoft_mark(struct str local) { return str_find_nocase(local, STR("+SRS=")); }
 
-static int forward_open(const struct srs_settings *s, struct address from, int64_t now, struct arena *arena,
-                        struct srs_rewritten *ret) {
+/* What an SRS1 path keeps of a path that is rewritten already: the first forwarder, and that one's SRS0 local
+ * part from its separator on. False for anything else, also for what only begins like SRS1. */
+static bool read_rewritten(struct str local, struct str domain, struct str *ret_host, struct str *ret_rest) {
+    struct str rest = str_from_index(local, 5), hash, host;
+    if (is_open(local, '0')) {
+        *ret_host = domain;
+        *ret_rest = str_from_index(local, 4);
+        return true;
+    }
+    if (!is_open(local, '1') || !str_cut(&rest, '=', &hash) || !str_cut(&rest, '=', &host) || !host.len ||
+        rest.len < 2 || !memchr("=+-", rest.at[0], 3))
+        return false;
+    *ret_host = host;
+    *ret_rest = rest;
+    return true;
+}
+
+static void forward_open(const struct srs_settings *s, struct address from, int64_t now, struct arena *arena,
+                         struct srs_rewritten *ret) {
     char separator = s->separator;
     if (!separator)
         separator = '=';
-    struct str local = local_plain(arena, from.local), host = from.domain, rest, hash;
-    if (is_open(local, '0') || is_open(local, '1')) {
-        rest = str_from_index(local, 4); /* with its separator */
-        struct str part, first;
-        if (is_open(local, '1')) {
-            rest = str_from_index(local, 5);
-            if (!str_cut(&rest, '=', &part) || !str_cut(&rest, '=', &first) || !first.len || !rest.len)
-                return SLUICE_ESYNTAX;
-            host = first;
-        }
+    struct str local = local_plain(arena, from.local), host, rest, hash;
+    if (read_rewritten(local, from.domain, &host, &rest)) {
         hash = sign(arena, s, str_printf(arena, "%.*s%.*s", STR_FMT(host), STR_FMT(rest)), OPEN_HASH);
         local =
             str_printf(arena, "SRS1%c%.*s=%.*s=%.*s", separator, STR_FMT(hash), STR_FMT(host), STR_FMT(rest));
         ret->form = SRS_SRS1;
     } else {
         struct str time = stamp(arena, now);
-        hash = sign(arena, s, str_printf(arena, "%.*s%.*s%.*s", STR_FMT(time), STR_FMT(host), STR_FMT(local)),
+        hash = sign(arena, s,
+                    str_printf(arena, "%.*s%.*s%.*s", STR_FMT(time), STR_FMT(from.domain), STR_FMT(local)),
                     OPEN_HASH);
         local = str_printf(arena, "SRS0%c%.*s=%.*s=%.*s=%.*s", separator, STR_FMT(hash), STR_FMT(time),
-                           STR_FMT(host), STR_FMT(local));
+                           STR_FMT(from.domain), STR_FMT(local));
         ret->form = SRS_SRS0;
     }
     local = local_quoted(arena, local);
     ret->address = str_printf(arena, "%.*s@%.*s", STR_FMT(local), STR_FMT(s->domain));
-    return 0;
 }
 
 /* What Microsoft's forms sign. A newline keeps it apart from what the open forms sign. */
@@ -175,18 +184,15 @@ int srs_forward(const struct srs_settings *s, struct str sender, struct str forw
         return SLUICE_EINVALID;
     struct srs_rewritten out = {.address = str_copy(arena, sender), .form = SRS_UNCHANGED};
     struct address from = address_split(sender), by = address_split(forwarder);
-    if (sender.len && (!from.local.len || !from.domain.len || str_index(from.domain, '=') >= 0 ||
-                       (forwarder.len && !by.domain.len)))
+    if (sender.len && (!local_plain(arena, from.local).len || !from.domain.len ||
+                       str_index(from.domain, '=') >= 0 || (forwarder.len && !by.domain.len)))
         return SLUICE_ESYNTAX;
     bool ours = !sender.len || domain_same(from.domain, s->domain) ||
                 (s->style == SRS_STYLE_MICROSOFT && by.domain.len && domain_same(from.domain, by.domain));
-    int error = 0;
     if (!ours && s->style == SRS_STYLE_OPEN)
-        error = forward_open(s, from, now_wall_ms, arena, &out);
+        forward_open(s, from, now_wall_ms, arena, &out);
     else if (!ours)
         forward_microsoft(s, from, by, now_wall_ms, arena, &out);
-    if (error)
-        return error;
     struct address made = address_split(out.address);
     out.fits = made.local.len <= ADDRESS_LOCAL_MAX && out.address.len <= ADDRESS_PATH_MAX - 2;
     *ret = out;

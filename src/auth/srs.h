@@ -39,7 +39,8 @@ struct srs_rewritten {
 /* Rewrites `sender` (wire form) for mail that goes on in the name of `forwarder` ("" when there is none; only
  * Microsoft's style looks at it). The null path and senders in our domain (or, in Microsoft's style, the
  * forwarder's) stay as they are. Result in `arena`.
- * SLUICE_ESYNTAX: no address. SLUICE_EINVALID: no secret, no domain, or a bad separator. */
+ * SLUICE_ESYNTAX: no address, or its local part is "". SLUICE_EINVALID: no secret, no domain, or a bad
+ * separator. */
 [[nodiscard]] int srs_forward(const struct srs_settings *, struct str sender, struct str forwarder,
                               int64_t now_wall_ms, struct arena *arena, struct srs_rewritten *ret);
 

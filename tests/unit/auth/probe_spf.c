@@ -162,6 +162,7 @@ static bool run(struct probe *p, struct str line) {
         if (str_eq(p->words[0], verbs[i].verb)) {
             verbs[i].run(p);
             printf("\n");
+            (void)fflush(stdout);
             return true;
         }
     return false;

@@ -33,6 +33,9 @@ static void test_round_trips(void **state) {
          "SRS1=", "=f.example=-ab=2W=x.example=u@srs.example"},
         {SRS_STYLE_OPEN, "srs1+zz=f.example==ab=2W=x.example=u@g.example", "", SRS_SRS1,
          "SRS1=", "=f.example==ab=2W=x.example=u@srs.example", "SRS0=ab=2W=x.example=u@f.example"},
+        {SRS_STYLE_OPEN, "SRS1=x@b.example", "", SRS_SRS0, "SRS0=", "=2W=b.example=SRS1=x@srs.example"},
+        {SRS_STYLE_OPEN, "SRS1=x=y.example=z@b.example", "", SRS_SRS0,
+         "SRS0=", "=b.example=SRS1=x=y.example=z@srs.example"},
         {SRS_STYLE_OPEN, "", "", SRS_UNCHANGED, "", ""},
         {SRS_STYLE_OPEN, "u@SRS.example", "", SRS_UNCHANGED, "u@SRS.example", ""},
         {SRS_STYLE_MICROSOFT, "bob@fabrikam.example", "john.work@contoso.example", SRS_USER,
@@ -193,7 +196,7 @@ static void test_settings(void **state) {
     assert_int_equal(srs_forward(&bad, STR("a@b.example"), STR(""), now, arena, &out), SLUICE_EINVALID);
     bad = good, bad.separator = '!';
     assert_int_equal(srs_forward(&bad, STR("a@b.example"), STR(""), now, arena, &out), SLUICE_EINVALID);
-    static const char *const senders[] = {"foo", "@b.example", "a@", "a@b=c.example", "SRS1=x@b.example"};
+    static const char *const senders[] = {"foo", "@b.example", "a@", "a@b=c.example", "\"\"@b.example"};
     for (size_t i = 0; i < COUNT(senders); i++)
         assert_int_equal(srs_forward(&good, str_of(senders[i]), STR(""), now, arena, &out), SLUICE_ESYNTAX);
     arena_free(arena);
