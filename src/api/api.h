@@ -52,7 +52,7 @@ struct api_queue_entry {
     struct str rule, pool;
     struct str receiver; /* the destination after the MX roll-up */
     struct str state;    /* "waiting", "sending", "held", "parked" */
-    struct str why;      /* the last reply or reason */
+    struct str why;      /* the last reply or reason; empty: the API takes it from the trace */
     struct ip source;    /* the last address */
     int64_t arrived, next, expires;
     int64_t attempts, size;
@@ -61,15 +61,15 @@ struct api_queue_entry {
 struct api_pool {
     struct str name, site, class_tag, carries; /* carries: "normal, relay" */
     bool spf_published;
-    int64_t sources, usable;        /* addresses: configured; healthy now */
-    int64_t waiting, held, sending; /* recipients */
+    int64_t sources, usable;        /* addresses: configured; healthy now, 0 at another site */
+    int64_t waiting, held, sending; /* recipients on this node */
     int64_t delivered, failed;      /* transactions since start */
 };
 
 struct api_source {
     struct ip ip;
     struct str pool, ptr, ehlo;
-    struct str state;         /* "healthy", "resting" */
+    struct str state;         /* "healthy", "resting", "elsewhere": at another site */
     struct str why;           /* it rests */
     int64_t until, last_used; /* wall ms: end of the rest; 0: none, never */
     int64_t connections, delivered, failed;

@@ -1,10 +1,12 @@
 #include "api/object.h"
 #include "api/request.h"
+#include "base/clock.h"
+#include "rt/fiber.h"
+#include "trace/trace.h"
 
-enum { ROWS_DEFAULT = 1000 };
+enum { ROWS_DEFAULT = 1000, BATCH = 200, WHY_MS = 10000 };
 
-static void add_row(void *arg, const struct api_queue_entry *e) {
-    struct buf *out = arg;
+static void write_row(struct buf *out, const struct api_queue_entry *e) {
     object_open(out);
     object_text(out, "trace_id", e->trace_id);
     object_text(out, "sender", e->sender.len ? e->sender : STR("<>"));
@@ -23,6 +25,65 @@ static void add_row(void *arg, const struct api_queue_entry *e) {
     object_number(out, "attempts", e->attempts);
     object_number(out, "size", e->size);
     object_close(out);
+}
+
+/* Rows on their way out. Why a recipient waits is what its row in the trace says, asked for a batch at a time
+ * on an offload thread, and after `deadline` no more. */
+struct listing {
+    struct request *request;
+    struct arena *arena; /* of the batch */
+    struct api_queue_entry entries[BATCH];
+    size_t count;
+    int64_t deadline; /* monotonic ms */
+};
+
+struct reply_of {
+    struct arena *arena;
+    struct api_queue_entry *entry;
+};
+
+static void take_reply(void *arg, const struct trace_event *event) {
+    struct reply_of *to = arg;
+    if (event->status == TRACE_STATUS_PENDING && str_eq(event->recipient, to->entry->recipient))
+        to->entry->why = str_copy(to->arena, event->reply);
+}
+
+static void find_replies(void *arg) {
+    struct listing *l = arg;
+    for (size_t i = 0; i < l->count && clock_mono_ms() < l->deadline; i++) {
+        struct api_queue_entry *e = &l->entries[i];
+        struct trace_filter filter = {
+            .trace_id = e->trace_id, .recipient = e->recipient, .deadline = l->deadline};
+        struct trace_page page;
+        if (!e->why.len && e->trace_id.len &&
+            trace_query(api_trace(l->request->api), &filter, take_reply, &(struct reply_of){l->arena, e},
+                        &page) != 0)
+            return; /* the rows are told without it */
+    }
+}
+
+static void end_batch(struct listing *l) {
+    if (l->count && api_trace(l->request->api))
+        offload(find_replies, l);
+    for (size_t i = 0; i < l->count; i++)
+        write_row(&l->request->out, &l->entries[i]);
+    l->count = 0;
+    arena_free(l->arena);
+    l->arena = NULL;
+}
+
+static void add_row(void *arg, const struct api_queue_entry *from) {
+    struct listing *l = arg;
+    if (!l->arena)
+        l->arena = arena_new(0);
+    struct api_queue_entry *e = &l->entries[l->count++];
+    *e = *from;
+    struct str *const texts[] = {&e->trace_id, &e->sender,   &e->recipient, &e->tenant, &e->rule,
+                                 &e->pool,     &e->receiver, &e->state,     &e->why};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        *texts[i] = str_copy(l->arena, *texts[i]);
+    if (l->count == BATCH)
+        end_batch(l);
 }
 
 /* False: the reply is there. */
@@ -48,7 +109,11 @@ static void list(struct request *request, const struct api_queue_filter *filter)
         request_fail(request, 501, "this daemon has no queue to show");
         return;
     }
-    int bad = backend->queue_list(backend->arg, filter, add_row, &request->out, &why);
+    struct listing *listing = arena_new_of(request->arena, struct listing);
+    listing->request = request;
+    listing->deadline = clock_mono_ms() + WHY_MS;
+    int bad = backend->queue_list(backend->arg, filter, add_row, listing, &why);
+    end_batch(listing);
     if (bad)
         request_fail_with(request, bad, buf_view(&why));
     else

@@ -275,10 +275,16 @@ struct pool_count {
     struct api_pool *rows;
 };
 
+/* What waits and what health is known of belongs to this node's site; names may come again at others. */
+static bool stands_here(const struct pools *pools, const struct pool *pool) {
+    return pools->sites[pool->site].here;
+}
+
 static void count_lanes(const struct queue_status *queue, struct pool_count *to) {
     for (size_t i = 0; i < queue->lane_count; i++)
         for (size_t p = 0; p < to->pools->pool_count; p++)
-            if (str_eq(queue->lanes[i].pool, to->pools->pools[p].name)) {
+            if (stands_here(to->pools, &to->pools->pools[p]) &&
+                str_eq(queue->lanes[i].pool, to->pools->pools[p].name)) {
                 to->rows[p].sending += (int64_t)queue->lanes[i].sending;
                 to->rows[p].waiting += (int64_t)queue->lanes[i].ready;
             }
@@ -288,6 +294,8 @@ static void count_waiting(struct daemon *d, struct pool_count *to) {
     for (size_t p = 0; p < to->pools->pool_count; p++) {
         struct queue_filter filter = {.pool = to->pools->pools[p].name};
         uint64_t cursor = 0;
+        if (!stands_here(to->pools, &to->pools->pools[p]))
+            continue;
         do {
             struct arena *arena = arena_new(0);
             struct queue_row *rows;
@@ -324,8 +332,9 @@ static int pool_rows(void *arg, void (*row)(void *, const struct api_pool *), vo
     for (size_t p = 0; p < s->pools->pool_count; p++) {
         const struct pool *pool = &s->pools->pools[p];
         struct api_pool *out = &counts.rows[p];
-        struct source_health *health = health_of(d, pool, arena);
-        for (uint32_t i = 0; i < pool->source_count; i++) {
+        bool here = stands_here(s->pools, pool);
+        struct source_health *health = here ? health_of(d, pool, arena) : NULL;
+        for (uint32_t i = 0; here && i < pool->source_count; i++) {
             out->usable += health[i].resting_until <= now;
             out->delivered += (int64_t)health[i].delivered;
             out->failed += (int64_t)health[i].failed;
@@ -354,15 +363,18 @@ static int source_rows(void *arg, struct str only, void (*row)(void *, const str
         const struct pool *pool = &s->pools->pools[p];
         if (only.len && !str_eq(only, pool->name))
             continue;
-        struct source_health *health = health_of(d, pool, arena);
+        struct source_health *health = stands_here(s->pools, pool)
+                                           ? health_of(d, pool, arena)
+                                           : arena_array(arena, struct source_health, pool->source_count);
         for (uint32_t i = 0; i < pool->source_count; i++) {
             bool resting = health[i].resting_until > now;
+            struct str usual = stands_here(s->pools, pool) ? STR("healthy") : STR("elsewhere");
             row(to, &(struct api_source){
                         .ip = pool->sources[i].ip,
                         .pool = pool->name,
                         .ptr = str_of(pool->sources[i].ptr),
                         .ehlo = str_of(pool->sources[i].ehlo),
-                        .state = resting ? STR("resting") : STR("healthy"),
+                        .state = resting ? STR("resting") : usual,
                         .why = resting ? health[i].reason : STR(""),
                         .until = resting ? health[i].resting_until : 0,
                         .last_used = health[i].last_used,

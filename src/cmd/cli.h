@@ -26,6 +26,7 @@ struct cli {
     bool config_given;
     const char *socket; /* --socket PATH; NULL: of the configuration */
     bool json, csv, help, version;
+    bool lenient; /* unknown short options are passed over, as sendmail must */
     FILE *in, *out, *err;
     unsigned width; /* columns of the terminal; 0: no limit */
     bool colour;
@@ -34,7 +35,7 @@ struct cli {
 struct cli_option {
     const char *name;  /* without "--"; NULL ends a table */
     char letter;       /* 0: none */
-    const char *value; /* what stands for it in the usage; NULL: a flag */
+    const char *value; /* what stands for it in the usage; NULL: a flag; "[X]": only in the same word */
     const char *doc;
 };
 
@@ -109,12 +110,14 @@ enum cli_kind {
     CLI_DUE,    /* RFC 3339 → "in 5min", "now" */
     CLI_BYTES,  /* "10 KB" */
     CLI_STATUS, /* coloured by its word */
+    CLI_CAUSE,  /* a reply; left out where "status" is Delivered */
 };
 
 struct cli_column {
     const char *title, *key;
     enum cli_kind kind;
     unsigned least; /* may be cut down to this many columns; 0: never cut */
+    unsigned want;  /* others are left out before it is cut below this */
     int drop;       /* left out first when it does not fit, the highest first; 0: never */
 };
 

@@ -1,33 +1,61 @@
 #include "cmd/cli.h"
+#include <jansson.h>
+
+enum { SITE = 1 };
 
 static const struct cli_column pool_columns[] = {
-    {"POOL", "pool", CLI_TEXT},
-    {"SITE", "site", CLI_TEXT, .drop = 3},
+    {"POOL", "pool", CLI_TEXT, .least = 8},
+    [SITE] = {"SITE", "site", CLI_TEXT, .drop = 5},
     {"CARRIES", "carries", CLI_TEXT, .least = 10},
-    {"TAG", "class_tag", CLI_TEXT, .drop = 2},
-    {"SPF", "spf", CLI_TEXT, .drop = 1},
+    {"TAG", "class_tag", CLI_TEXT, .drop = 4},
+    {"SPF", "spf", CLI_TEXT, .drop = 3},
     {"ADDRESSES", "sources", CLI_NUMBER},
     {"USABLE", "usable", CLI_NUMBER},
     {"WAITING", "waiting", CLI_NUMBER},
-    {"HELD", "held", CLI_NUMBER},
-    {"SENDING", "sending", CLI_NUMBER},
-    {"DELIVERED", "delivered", CLI_NUMBER, .drop = 4},
-    {"FAILED", "failed", CLI_NUMBER, .drop = 5},
+    {"HELD", "held", CLI_NUMBER, .drop = 1},
+    {"SENDING", "sending", CLI_NUMBER, .drop = 2},
+    {"DELIVERED", "delivered", CLI_NUMBER, .drop = 6},
+    {"FAILED", "failed", CLI_NUMBER, .drop = 7},
     {0},
 };
 
+/* The names of an address are what one looks for here: counters go before them. */
 static const struct cli_column source_columns[] = {
     {"ADDRESS", "ip", CLI_TEXT},
-    {"POOL", "pool", CLI_TEXT},
+    {"POOL", "pool", CLI_TEXT, .least = 6},
     {"STATE", "state", CLI_STATUS},
     {"EHLO", "ehlo", CLI_TEXT, .least = 12, .drop = 2},
-    {"PTR", "ptr", CLI_TEXT, .least = 12, .drop = 1},
-    {"DELIVERED", "delivered", CLI_NUMBER},
-    {"FAILED", "failed", CLI_NUMBER},
+    {"PTR", "ptr", CLI_TEXT, .least = 12, .want = 255},
+    {"DELIVERED", "delivered", CLI_NUMBER, .drop = 5},
+    {"FAILED", "failed", CLI_NUMBER, .drop = 6},
     {"UNTIL", "until", CLI_DUE, .drop = 4},
     {"WHY", "why", CLI_TEXT, .least = 10, .drop = 3},
     {0},
 };
+
+static bool several_sites(struct str lines) {
+    struct str line, first = STR_NULL;
+    bool several = false;
+    struct arena *arena = arena_new(0);
+    while (!several && str_cut(&lines, '\n', &line)) {
+        json_t *row = json_loadb(line.at, line.len, 0, NULL);
+        struct str site = str_of(json_string_value(json_object_get(row, "site")));
+        several = first.at && !str_eq(site, first);
+        first = str_copy(arena, site);
+        json_decref(row);
+    }
+    arena_free(arena);
+    return several;
+}
+
+/* Pools of several sites may have one name: then the site tells them apart. */
+static void print_pools(struct cli *cli, struct str lines) {
+    struct cli_column columns[sizeof pool_columns / sizeof pool_columns[0]];
+    memcpy(columns, pool_columns, sizeof columns);
+    if (several_sites(lines))
+        columns[SITE].drop = 0;
+    cli_rows(cli, lines, columns);
+}
 
 static int run_pool(struct cli *cli, const struct cli_arguments *arguments) {
     struct api_reply reply;
@@ -36,7 +64,7 @@ static int run_pool(struct cli *cli, const struct cli_arguments *arguments) {
                          arguments->words[0]);
     int bad = cli_ask(cli, "GET", STR("/v1/pools"), STR_NULL, false, &reply);
     if (!bad)
-        cli_rows(cli, reply.body, pool_columns);
+        print_pools(cli, reply.body);
     return bad;
 }
 

@@ -5,13 +5,13 @@
 static const struct cli_column columns[] = {
     {"AGE", "arrived", CLI_AGE},
     {"STATE", "state", CLI_STATUS},
-    {"NEXT", "next", CLI_DUE, .drop = 2},
+    {"NEXT", "next", CLI_DUE, .drop = 1},
     {"TRIES", "attempts", CLI_NUMBER, .drop = 4},
-    {"POOL", "outbound_ip_pool_name", CLI_TEXT, .least = 6, .drop = 1},
-    {"SENDER", "sender", CLI_TEXT, .least = 12},
-    {"RECIPIENT", "recipient", CLI_TEXT, .least = 12},
+    {"POOL", "outbound_ip_pool_name", CLI_TEXT, .least = 6, .drop = 3},
+    {"SENDER", "sender", CLI_TEXT, .least = 12, .drop = 2},
+    {"RECIPIENT", "recipient", CLI_TEXT, .least = 12, .want = 20},
     {"SIZE", "size", CLI_BYTES, .drop = 5},
-    {"WHY", "why", CLI_TEXT, .least = 10, .drop = 6},
+    {"WHY", "why", CLI_TEXT, .least = 12, .want = 30},
     {"TRACE ID", "trace_id", CLI_TEXT},
     {0},
 };
@@ -41,9 +41,11 @@ static int list(struct cli *cli, const struct cli_arguments *arguments) {
     int bad = read_filter(cli, arguments, &target, &filter);
     if (!bad)
         bad = cli_ask(cli, "GET", buf_view(&target), STR_NULL, false, &reply);
-    if (!bad && !cli_rows(cli, reply.body, columns) && !cli->json && !cli->csv)
+    if (bad || cli_rows(cli, reply.body, columns))
+        return bad;
+    if (!cli->json && !cli->csv)
         fputs("nothing waits\n", cli->err);
-    return bad;
+    return api_queue_filter_empty(&filter) ? CLI_DONE : CLI_NO; /* an empty queue is no refusal */
 }
 
 static int show(struct cli *cli, const struct cli_arguments *arguments) {
@@ -114,7 +116,7 @@ static int operate(struct cli *cli, const struct cli_arguments *arguments) {
     if (note)
         fprintf(cli->err, "sluice: %s\n", note);
     json_decref(root);
-    return changed || filter.all ? CLI_DONE : CLI_NO; /* all of nothing is done */
+    return changed ? CLI_DONE : CLI_NO;
 }
 
 static int run(struct cli *cli, const struct cli_arguments *arguments) {

@@ -6,11 +6,13 @@
 static const struct cli_column columns[] = {
     {"TIME (UTC)", "time", CLI_TIME, .drop = 2},
     {"STATUS", "status", CLI_STATUS},
-    {"POOL", "outbound_ip_pool_name", CLI_TEXT, .least = 6, .drop = 1},
+    {"CLASS", "class", CLI_TEXT, .least = 9},
+    {"POOL", "outbound_ip_pool_name", CLI_TEXT, .least = 6, .drop = 4},
     {"ADDRESS", "outbound_ip", CLI_TEXT, .drop = 3},
-    {"SENDER", "sender", CLI_TEXT, .least = 12},
-    {"RECIPIENT", "recipient", CLI_TEXT, .least = 12},
-    {"SUBJECT", "subject", CLI_TEXT, .least = 10, .drop = 4},
+    {"SENDER", "sender", CLI_TEXT, .least = 12, .drop = 1},
+    {"RECIPIENT", "recipient", CLI_TEXT, .least = 12, .want = 20},
+    {"SUBJECT", "subject", CLI_TEXT, .least = 10, .drop = 5},
+    {"CAUSE", "reply", CLI_CAUSE, .least = 14, .want = 30},
     {"TRACE ID", "trace_id", CLI_TEXT},
     {0},
 };
@@ -116,12 +118,16 @@ static int list(struct cli *cli, const struct cli_arguments *arguments) {
     if (!bad) {
         if (cli->csv)
             print_csv(cli, buf_view(&s.rows));
-        else if (!cli_rows(cli, buf_view(&s.rows), columns) && !cli->json)
+        else
+            cli_rows(cli, buf_view(&s.rows), columns);
+        if (!s.rows.len && !cli->csv && !cli->json)
             fputs("no such message\n", cli->err);
         if (s.next.len)
             fprintf(cli->err, "sluice: there are more; the next page: --after '%.*s'\n",
                     STR_FMT(cli_safe(cli->arena, s.next, 0)));
     }
+    if (!bad && !s.rows.len)
+        bad = CLI_NO;
     buf_free(&s.rows);
     return bad;
 }

@@ -80,11 +80,11 @@ static int take(struct cli *cli, const struct cli_option *option, struct str ins
     struct str value = STR("");
     if (option->value && inside.at) {
         value = inside;
-    } else if (option->value) {
+    } else if (option->value && option->value[0] != '[') {
         if (*at + 1 >= argc)
             return cli_usage(cli, "--%s wants a value: %s", option->name, option->value);
         value = str_of(argv[++*at]);
-    } else if (inside.at) {
+    } else if (!option->value && inside.at) {
         return cli_usage(cli, "--%s takes no value", option->name);
     }
     if (!take_common(cli, option, value.at))
@@ -115,6 +115,8 @@ static int take_short(struct cli *cli, const struct cli_option *options, int arg
         const struct cli_option *option = find(options, STR_NULL, *p);
         if (!option)
             option = find(common, STR_NULL, *p);
+        if (!option && cli->lenient)
+            return CLI_DONE;
         if (!option)
             return unknown(cli, options, word, STR_NULL);
         if (option->value)

@@ -68,11 +68,17 @@ static void csv_row(struct cli *cli, json_t *row, bool header) {
     fputc('\n', cli->out);
 }
 
+static bool delivered(json_t *row) {
+    const char *status = json_string_value(json_object_get(row, "status"));
+    return status && strcmp(status, "Delivered") == 0;
+}
+
 static void fill_cells(struct arena *arena, json_t *row, const struct cli_table *table,
                        struct cli_cell *cells) {
     for (size_t i = 0; i < table->column_count; i++) {
         const struct cli_column *column = &table->columns[i];
-        cells[i].text = shown(arena, column->kind, json_object_get(row, column->key));
+        bool silent = column->kind == CLI_CAUSE && delivered(row);
+        cells[i].text = silent ? STR_NULL : shown(arena, column->kind, json_object_get(row, column->key));
         cells[i].paint = column->kind == CLI_STATUS ? cli_paint_of(cells[i].text) : CLI_PLAIN;
         if (!cells[i].text.len)
             cells[i].text = STR("-");

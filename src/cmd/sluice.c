@@ -19,6 +19,7 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_DFL);
     cli_terminal(&cli);
     if (strcmp(program, "sendmail") == 0) {
+        cli.lenient = true;
         code = cli_parse(&cli, cmd_sendmail.options, argc - 1, (const char *const *)argv + 1, &arguments);
         if (!code && cli.help)
             cli_help(&cli, &cmd_sendmail);

@@ -13,11 +13,12 @@ static unsigned total(const unsigned *widths, const bool *shown, size_t count) {
     return sum;
 }
 
+/* The least width at which no more need be left out. */
 static unsigned least_total(const struct cli_table *t, const unsigned *widths, const bool *shown) {
     unsigned sum = 0;
     for (size_t i = 0; i < t->column_count; i++)
         if (shown[i]) {
-            unsigned least = t->columns[i].least;
+            unsigned least = max(t->columns[i].least, t->columns[i].want);
             sum += (least && least < widths[i] ? least : widths[i]) + (sum ? GAP : 0);
         }
     return sum;
@@ -37,14 +38,16 @@ static void drop(const struct cli_table *t, const unsigned *widths, bool *shown,
     }
 }
 
-/* Takes columns away from the widest that may be cut. */
-static void cut(const struct cli_table *t, unsigned *widths, const bool *shown, unsigned width) {
+/* Takes columns away from the widest that may be cut; `hard`: below what it wants, too. */
+static void cut(const struct cli_table *t, unsigned *widths, const bool *shown, unsigned width, bool hard) {
     while (total(widths, shown, t->column_count) > width) {
         size_t widest = t->column_count;
-        for (size_t i = 0; i < t->column_count; i++)
-            if (shown[i] && t->columns[i].least && widths[i] > t->columns[i].least &&
+        for (size_t i = 0; i < t->column_count; i++) {
+            unsigned least = max(t->columns[i].least, hard ? 0 : t->columns[i].want);
+            if (shown[i] && t->columns[i].least && widths[i] > least &&
                 (widest == t->column_count || widths[i] > widths[widest]))
                 widest = i;
+        }
         if (widest == t->column_count)
             return;
         widths[widest]--;
@@ -92,7 +95,8 @@ void cli_table(struct cli *cli, const struct cli_table *t) {
     }
     if (cli->width) {
         drop(t, widths, shown, cli->width);
-        cut(t, widths, shown, cli->width);
+        cut(t, widths, shown, cli->width, false);
+        cut(t, widths, shown, cli->width, true);
     }
     print_row(cli, t, titles, widths, shown);
     for (size_t row = 0; row < t->row_count; row++)

@@ -2,9 +2,11 @@
 import csv
 import io
 import json
+import subprocess
 
 import pytest
 
+from lab import places
 from lab.client import GTUBE, message
 from lab.waiting import until
 from lab.world import ADDRESSES, EHLO, ON_PREM
@@ -99,6 +101,15 @@ def test_queue_list_and_filters(waiting):
     assert a in text and BOB in text
 
 
+def test_queue_says_why_mail_waits(waiting):
+    world, (a, b, c) = waiting
+    for row in world.daemon.rows("queue"):
+        assert row["why"].startswith("4") and "connect to mx." in row["why"], row
+    assert "WHY" in world.daemon.cli("queue", "show", a) or "why" in world.daemon.cli("queue", "show", a)
+    assert "connect to mx.tailspin.test" in world.daemon.cli("queue", "--recipient", "x@tailspin.test")
+    assert "connect to mx.tailspin.test" in world.daemon.cli("trace", "--trace-id", b)
+
+
 def test_queue_retry(waiting):
     world, (a, b, c) = waiting
     world.host("fabrikam.test")
@@ -138,6 +149,35 @@ def test_pools_and_sources(world):
     assert addresses == set().union(*ADDRESSES.values())
     text = world.daemon.cli("source")
     assert "mail-bl2on0001.sluice.test" in text and EHLO in text
+
+
+def table(world, width, *arguments):
+    """What a terminal of this width shows: lines, without trailing blanks."""
+    ran = subprocess.run(["script", "-qec", f"stty cols {width}; {places.program('sluice')} -c {world.daemon.config} {' '.join(arguments)} --no-color",
+                          "/dev/null"], capture_output=True, text=True, env=dict(world.daemon.environment, COLUMNS=str(width)), check=True)
+    return [line.rstrip() for line in ran.stdout.replace("\r", "").splitlines()]
+
+
+def test_tables_fit_the_terminal_and_keep_what_matters(make_world):
+    world = make_world(delivery="first-retry = 1h  max-retry = 1h")
+    far = 'site "ams" { ehlo = "out.ams.sluice.test"  pool "normal" { class = "on"  addresses = {"127.0.9.0/30"} } }'
+    inside = world.config().replace('.sluice.test"\n}\n\npool', '.sluice.test"\n\npool', 1).replace('\n\nlistener', f'\n}}\n{far}\nlistener', 1)
+    world.daemon.write('here = "bl2"\n' + inside)
+    world.daemon.start()
+    trace_id = send(world)
+    until(lambda: [r["attempts"] for r in world.daemon.trace()] == [1], what=lambda: world.daemon.trace())
+    pools = {(r["site"], r["pool"]): r for r in world.daemon.rows("pool")}
+    assert [pools["bl2", "normal"][k] for k in ("waiting", "usable", "sources")] == [1, 4, 4]
+    assert [pools["ams", "normal"][k] for k in ("waiting", "usable", "sources")] == [0, 0, 4]
+    states = {r["ip"]: r["state"] for r in world.daemon.rows("source")}
+    assert states["127.0.9.1"] == "elsewhere" and states["127.0.1.16"] == "healthy"
+    for width in (80, 120):
+        for arguments, expected in [(["pool"], ["SITE", "WAITING", "ams"]), (["source"], ["PTR", "mail-bl2on0001.sluice.test", "elsewhere"]),
+                                    (["trace"], ["CLASS", "CAUSE", "451", trace_id]), (["queue"], ["WHY", "451", trace_id]),
+                                    (["trace", "show", trace_id], ["DEFER"])]:
+            lines = table(world, width, *arguments)
+            assert max(map(len, lines)) <= width, (width, lines)
+            assert [e for e in expected if e not in "\n".join(lines)] == [], (width, lines)
 
 
 def test_status(world):
@@ -187,6 +227,10 @@ def test_exit_codes(world):
     world.start("fabrikam.test")
     assert world.daemon.run("trace", "show", "0" * 26).returncode == 1
     assert world.daemon.run("trace", "--status", "Blurb").returncode == 2
+    for nothing in (["trace"], ["trace", "--json"], ["trace", "--csv"], ["queue", "show", "0" * 26], ["queue", "--pool", "relay"],
+                    ["queue", "cancel", "--all"], ["queue", "retry", "--sender", ALICE]):
+        assert world.daemon.run(*nothing).returncode == 1, nothing
+    assert world.daemon.run("queue").returncode == 0, "an empty queue is good"
     assert world.daemon.run("queue", "cancel").returncode == 2, "nothing selected must not mean everything"
 
 

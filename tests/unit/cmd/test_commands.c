@@ -83,7 +83,7 @@ static int take(void *arg, const struct api_submission *s, struct trace_id *ret_
     struct daemon *d = arg;
     buf_printf(&d->heard, "%.*s>%.*s|%.*s", STR_FMT(s->sender), STR_FMT(s->recipients[0]),
                STR_FMT(s->message));
-    buf_str(why, d->changes ? STR("") : STR("550 5.7.1 Not your address"));
+    buf_str(why, d->changes ? STR("") : STR("550 5.7.64 Relay Access Denied"));
     *ret_id = d->id;
     return d->changes ? 0 : SLUICE_EDENIED;
 }
@@ -181,6 +181,11 @@ static void emit(struct daemon *d) {
                                 .subject = STR("hello"),
                                 .pool = STR("normal")};
     assert_int_equal(trace_emit(d->trace, &event), 0);
+    event.event = TRACE_DEFER;
+    event.attempts = 1;
+    event.reply = STR("451 4.7.1 Greylisted");
+    assert_int_equal(trace_emit(d->trace, &event), 0);
+    assert_int_equal(trace_flush(d->trace), 0);
 }
 
 static void free_output(struct daemon *d) {
@@ -203,15 +208,19 @@ static void test_with_daemon(void **state) {
         {"source --csv", "", 0, "ip,pool,ptr,ehlo,", ""},
         {"queue", "", 0, "2h   held", ""},
         {"queue list --json", "", 0, "\"state\":\"held\"", ""},
-        {"queue list --pool relay", "", 0, "", "nothing waits"},
-        {"queue --age 3h --json", "", 0, "", ""},
+        {"queue list --pool relay", "", 1, "", "nothing waits"},
+        {"queue --age 3h --json", "", 1, "", ""},
+        {"queue --json", "", 0, "\"why\":\"451 4.7.1 Greylisted\"", ""},
+        {"queue", "", 0, "451 4.7.1 Greylisted", ""},
+        {"trace", "", 0, "451 4.7.1 Greylisted", ""},
         {"queue retry --domain example.org", "", 0, "2 recipients will be tried now\n", ""},
         {"queue cancel --all --json", "", 0, "{\"changed\":2,\"note\":null}\n", ""},
         {"queue show 01M81J18G0ABCDEFGHJKMNPQRS", "", 1, "", "nothing of trace id"},
         {"trace", "", 0, "hello", ""},
         {"trace --sender a@b --csv", "", 0, "S:OutboundIpPoolName=normal", ""},
-        {"trace --sender nobody@b", "", 0, "", "no such message"},
-        {"trace --sender nobody@b --json", "", 0, "", ""},
+        {"trace --sender nobody@b", "", 1, "", "no such message"},
+        {"trace --sender nobody@b --json", "", 1, "", ""},
+        {"trace --sender nobody@b --csv", "", 1, "client_ip,", ""},
         {"trace show 01M81J18G0ABCDEFGHJKMNPQRS", "", 1, "", "no message with trace id"},
         {"reload", "", 0, "the new configuration is in use", "a.conf:3: careful"},
         {"send c@d", "From: a@b\n\nhi\n", 0, "", ""},
@@ -239,8 +248,11 @@ static void test_the_answer_is_no(void **state) {
         const char *words, *input, *out, *err;
     } cases[] = {
         {"queue hold --domain example.org", "", "0 recipients held", "1 is being sent and was left alone"},
+        {"queue cancel --all", "", "0 recipients cancelled", "was left alone"},
+        {"queue retry --all --json", "", "{\"changed\":0,", "was left alone"},
         {"reload", "", "", "a.conf:1: nonsense"},
-        {"send c@d", "From: a@b\n\nhi\n", "", "550 5.7.1 Not your address"},
+        {"send c@d", "From: a@b\n\nhi\n", "", "550 5.7.64 Relay Access Denied"},
+        {"send c@d", "From: a@b\n\nhi\n", "", "no tenant has the domain of <a@b>"},
     };
     struct daemon *d = *state;
     d->changes = 0;
@@ -249,6 +261,59 @@ static void test_the_answer_is_no(void **state) {
         int code = sluice(d, cases[i].words, cases[i].input);
         if (code != CLI_NO || !strstr(d->out, cases[i].out) || !strstr(d->err, cases[i].err))
             fail_msg("sluice %s: exit %d\n%s%s", cases[i].words, code, d->out, d->err);
+    }
+    free_output(d);
+}
+
+/* Runs as the program `sendmail`. */
+static int sendmail(struct daemon *d, const char *words, const char *input) {
+    const char *argv[32] = {0};
+    int argc = 0;
+    struct str rest = str_copy(d->arena, str_of(words)), word;
+    struct cli_arguments arguments;
+    while (str_cut(&rest, ' ', &word))
+        argv[argc++] = str_c(d->arena, word);
+    free_output(d);
+    d->cli = (struct cli){.arena = d->arena, .config = d->config, .lenient = true};
+    d->cli.in = fmemopen((void *)(uintptr_t)input, strlen(input), "r");
+    d->cli.out = open_memstream(&d->out, &d->out_len);
+    d->cli.err = open_memstream(&d->err, &d->err_len);
+    int code = cli_parse(&d->cli, cmd_sendmail.options, argc, argv, &arguments);
+    if (!code)
+        code = cmd_sendmail.run(&d->cli, &arguments);
+    fclose(d->cli.out);
+    fclose(d->cli.err);
+    fclose(d->cli.in);
+    return code;
+}
+
+static void test_sendmail(void **state) {
+    static const struct {
+        const char *words;
+        int code;
+        const char *heard, *out, *err;
+    } cases[] = {
+        {"-oem -odi -oi -f x@y c@d", 0, "x@y>c@d|", "", ""},
+        {"-C /etc/mail/x.cf -N never -R hdrs -V id -B 8BITMIME -h 3 -X /log -O A=b -L tag c@d", 0, "a@b>c@d|",
+         "", ""},
+        {"-q30m -Am -G -U -n -J17 -r x@y -i -bm c@d", 0, "x@y>c@d|", "", ""},
+        {"-q", 0, "", "", ""},
+        {"-q -v", 0, "", "", ""},
+        {"-bp", 0, "", "c@example.org", ""},
+        {"-bs", 2, "", "", "speaks no SMTP on its standard input"},
+        {"-bd", 2, "", "", "-bd: this sendmail only takes mail in"},
+        {"--blurb c@d", 2, "", "", "no such option: --blurb"},
+    };
+    struct daemon *d = *state;
+    serve(d);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        buf_clear(&d->heard);
+        int code = sendmail(d, cases[i].words, "From: a@b\n\nhi\n");
+        bool heard =
+            cases[i].heard[0] ? str_starts(buf_view(&d->heard), str_of(cases[i].heard)) : !d->heard.len;
+        if (code != cases[i].code || !heard || !strstr(d->out, cases[i].out) || !strstr(d->err, cases[i].err))
+            fail_msg("sendmail %s: exit %d, heard %s\n%s%s", cases[i].words, code, buf_c(&d->heard), d->out,
+                     d->err);
     }
     free_output(d);
 }
@@ -285,10 +350,8 @@ static void test_without_daemon(void **state) {
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
-        CASE(test_with_daemon),
-        CASE(test_the_answer_is_no),
-        CASE(test_what_the_daemon_hears),
-        CASE(test_without_daemon),
+        CASE(test_with_daemon),           CASE(test_the_answer_is_no), CASE(test_sendmail),
+        CASE(test_what_the_daemon_hears), CASE(test_without_daemon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

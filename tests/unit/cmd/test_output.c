@@ -137,6 +137,48 @@ static void test_tables(void **state) {
     }
 }
 
+static void test_columns_go_before_others_are_cut(void **state) {
+    static const struct cli_column wanting[] = {
+        {"ID", "id", CLI_TEXT},
+        {"N", "n", CLI_NUMBER, .drop = 1},
+        {"TEXT", "text", CLI_TEXT, .least = 6, .want = 14},
+        {0},
+    };
+    static const struct {
+        unsigned width;
+        const char *out;
+    } cases[] = {
+        {28, "ID         N  TEXT\none        7  short\ntwo    12345  a longer, \"te\xe2\x80\xa6\nthree      "
+             "-  -\n"},
+        {27, "ID     TEXT\none    short\ntwo    a longer, \"text\"\nthree  -\n"},
+        {14, "ID     TEXT\none    short\ntwo    a long\xe2\x80\xa6\nthree  -\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct screen s;
+        begin(&s);
+        s.cli.width = cases[i].width;
+        cli_rows(&s.cli, str_of(rows), wanting);
+        fflush(s.cli.out);
+        assert_string_equal(s.out, cases[i].out);
+        end(&s);
+    }
+}
+
+static void test_cause(void **state) {
+    static const struct cli_column cause[] = {{"CAUSE", "reply", CLI_CAUSE}, {0}};
+    struct screen s;
+    (void)state;
+    begin(&s);
+    cli_rows(&s.cli,
+             STR("{\"status\":\"Delivered\",\"reply\":\"250 ok\"}\n{\"status\":\"Failed\",\"reply\":\"550 "
+                 "no\"}\n"),
+             cause);
+    fflush(s.cli.out);
+    assert_string_equal(s.out, "CAUSE\n-\n550 no\n");
+    end(&s);
+}
+
 static void test_colours(void **state) {
     static const struct cli_column status[] = {{"S", "s", CLI_STATUS}, {0}};
     struct screen s;
@@ -216,8 +258,14 @@ static void test_timeline(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_safe),   cmocka_unit_test(test_wrap),    cmocka_unit_test(test_units),
-        cmocka_unit_test(test_tables), cmocka_unit_test(test_colours), cmocka_unit_test(test_timeline),
+        cmocka_unit_test(test_safe),
+        cmocka_unit_test(test_wrap),
+        cmocka_unit_test(test_units),
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_columns_go_before_others_are_cut),
+        cmocka_unit_test(test_cause),
+        cmocka_unit_test(test_colours),
+        cmocka_unit_test(test_timeline),
     };
     assert(setlocale(LC_CTYPE, "C.UTF-8"));
     return cmocka_run_group_tests(tests, NULL, NULL);
