@@ -86,15 +86,19 @@ static void give_held(struct canon_body *body) {
     body->blank = false;
 }
 
-/* The length of what goes through as it is from `at` on. */
+/* The length of what goes through as it is from `at` on: in the relaxed form too, lone blanks between words
+ * do. */
 static size_t plain_length(const struct canon_body *body, struct str bytes, size_t at) {
     size_t i = at;
     if (body->mode == CANON_SIMPLE) {
         const char *cr = memchr(bytes.at + at, '\r', bytes.len - at);
         return cr ? (size_t)(cr - bytes.at) - at : bytes.len - at;
     }
-    while (i < bytes.len && bytes.at[i] != '\r' && !blank(bytes.at[i]))
-        i++;
+    for (; i < bytes.len && bytes.at[i] != '\r'; i++) {
+        char next = i + 1 < bytes.len ? bytes.at[i + 1] : '\r';
+        if (bytes.at[i] == '\t' || (bytes.at[i] == ' ' && (blank(next) || next == '\r')))
+            break;
+    }
     return i - at;
 }
 

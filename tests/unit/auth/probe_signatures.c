@@ -19,11 +19,13 @@ static void put_hex(struct str s) {
         printf("%02x", (unsigned char)s.at[i]);
 }
 
+static int nibble(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
+
 static struct str from_hex(const char *word) {
     size_t count = strcmp(word, "-") == 0 ? 0 : strlen(word) / 2;
     char *bytes = arena_alloc(all, count + 1);
     for (size_t i = 0; i < count; i++)
-        sscanf(word + 2 * i, "%2hhx", (unsigned char *)&bytes[i]);
+        bytes[i] = (char)(nibble(word[2 * i]) << 4 | nibble(word[2 * i + 1]));
     return str_from(bytes, count);
 }
 

@@ -15,6 +15,7 @@ static void test_bodies(void **state) {
         {"\r\n\r\na\r\n", "\r\n\r\na\r\n", "\r\n\r\na\r\n"},
         {"a \t b \t\r\n", "a \t b \t\r\n", "a b\r\n"},
         {" a\r\n", " a\r\n", " a\r\n"},
+        {"a b c  d\te \n f", "a b c  d\te \n f\r\n", "a b c d e \n f\r\n"},
         {"a\r\n \t\r\n", "a\r\n \t\r\n", "a\r\n"},
         {"a\r\n \t\r\nb", "a\r\n \t\r\nb\r\n", "a\r\n\r\nb\r\n"},
         {"  ", "  \r\n", ""},
