@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -390,6 +391,15 @@ static void close_rooms(struct daemon *d) {
     settings_unref(d->settings);
 }
 
+/* Connections and the spool's segments take a descriptor each. */
+static void raise_descriptors(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int run(struct daemon *d) {
     sigset_t set;
     sigemptyset(&set);
@@ -398,6 +408,7 @@ static int run(struct daemon *d) {
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     int signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+    raise_descriptors();
     d->done_fd = eventfd(0, EFD_CLOEXEC);
     d->log = log_new(STDERR_FILENO, d->settings->log_level);
     int error = rt_new(d->settings->workers, 0, d->log, &d->rt);
