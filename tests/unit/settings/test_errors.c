@@ -35,7 +35,8 @@ static const struct {
     {GOOD "listener a { bind = {192.0.2.1:25} auth = optional }",
      .warnings = {"@/t.conf:5: listener `a` takes passwords without TLS"}},
     {GOOD "spool { disk-limit = 256mb } listener a { bind = {127.0.0.1:25}\n max-size = 100mb }",
-     .errors = {"@/t.conf:6: `max-size` is 104857600 bytes, but with this `disk-limit` of the spool 50069504 is the "
+     .errors = {"@/t.conf:6: `max-size` is 104857600 bytes, but with this `disk-limit` of the spool 50069504 "
+                "is the "
                 "most: make it smaller, or `disk-limit` at least 384mb"}},
     {GOOD "tls { certificate = cert.pem }", .errors = {"@/t.conf:5: `tls` needs `key`"}},
     {GOOD "tls { certificate = cert.pem key = /nonexistent/k.pem }",
