@@ -109,13 +109,21 @@ static void outcome_over(struct entry *e, int error) {
     e->outcome_done = NULL;
 }
 
+/* Only while it is so: once the helper has made room, nothing would take it back. */
+static void note_full(struct spool *s) {
+    pthread_mutex_lock(&s->lock);
+    if (s->helper_error && s->spare_count < SPARES)
+        atomic_store(&s->full, true);
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* Not on disk. An outcome counts all the same, and is written when that is possible again: all but a
  * deferral, whose loss only costs a count. */
 static void not_written(struct spool *s, struct entry *e, int error) {
     switch (e->kind) {
     case ENTRY_MESSAGE:
         if (error == SLUICE_EFULL)
-            atomic_store(&s->full, true);
+            note_full(s);
         message_over(e, error, 0);
         break;
     case ENTRY_PART:
@@ -256,9 +264,25 @@ static bool take_one(struct spool *s, struct batch *batch) {
     return false;
 }
 
+/* Room is short, and the current segment is used up, but nothing in it is needed any more: with the last
+ * spare as the current one it can be recycled, so that the reserve is back at once. */
+static bool is_spent(struct spool *s) {
+    pthread_mutex_lock(&s->lock);
+    struct segment *g = s->current;
+    bool spent = g && s->helper_error && s->spare_count == 1 && g->live == 0 && g->pins == 0 &&
+                 g->end > s->options.segment_size / 2;
+    for (uint32_t i = 0; spent && i < s->log_count; i++)
+        spent = s->log[i]->live == 0 || !segment_refers(g, s->log[i]);
+    pthread_mutex_unlock(&s->lock);
+    return spent;
+}
+
 static void tend_state(struct spool *s) {
     struct batch batch = {0};
-    commit_state(s, &batch);
+    if (is_spent(s))
+        commit_open(s, &batch);
+    else
+        commit_state(s, &batch);
     if (batch.count)
         commit(s, &batch);
 }

@@ -159,6 +159,7 @@ struct segment *segment_find(const struct spool *, uint64_t generation); /* lock
 void segment_log(struct spool *, struct segment *);                      /* locked: appends */
 void segment_spare(struct spool *, struct segment *);                    /* locked */
 void segment_refer(struct segment *holder, const struct segment *to);    /* locked */
+bool segment_refers(const struct segment *holder, const struct segment *to);
 void segment_forget(struct spool *, const struct segment *to); /* locked: no reference to it counts */
 void segment_unpin(struct segment *);                          /* locked */
 /* Locked: the messages of `g` are gone for a recovery too, so their parts may go. */

@@ -108,8 +108,9 @@ static int find_units(struct spool_reader *r, const struct found *found) {
     r->size = prelude.body_size;
     r->units = xcalloc((size_t)prelude.parts + 1, sizeof *r->units);
     uint64_t total = 0;
-    int error = 0;
     pthread_mutex_lock(&s->lock);
+    /* It may have ended since its record was read; then its parts are pinned no more. */
+    int error = index_has(&r->at->index, found->header.place) ? 0 : SLUICE_ENOTFOUND;
     for (uint32_t i = 0; i < prelude.parts && error == 0; i++) {
         struct part part;
         message_part_decode(found->head, i, &part);

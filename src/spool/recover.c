@@ -202,6 +202,34 @@ static int make_durable(struct work *w, struct arena *arena, struct str *ret_why
     return error_from_errno(-result);
 }
 
+/* The last commit, before it is synced: when a sync has failed, the page cache calls its pages clean, and the
+ * next sync would not write them. The bytes are the same, so a torn write does no harm. */
+static void write_again(struct work *w, uint64_t from, uint64_t to) {
+    struct iovec v = {w->bytes + from, to - from};
+    if (!w->s->readonly)
+        w->s->io->write(w->s->io->ctx, w->g->handle, &v, 1, from);
+}
+
+/* The header of a segment without records, so that what it replaced can't come back. Written again, too: when
+ * a sync of it has failed, the page cache calls it clean while the medium has the old one. A disk without
+ * room for that must not keep the queue from being delivered. */
+static int make_header_durable(struct work *w, struct arena *arena, struct str *ret_why) {
+    struct spool *s = w->s;
+    unsigned char block[SPOOL_BLOCK];
+    struct iovec v = {block, sizeof block};
+    uint64_t offset = (uint64_t)w->g->copy * SPOOL_BLOCK;
+    if (!s->readonly &&
+        s->io->read(s->io->ctx, w->g->handle, block, sizeof block, offset, false) == (ssize_t)sizeof block)
+        s->io->write(s->io->ctx, w->g->handle, &v, 1, offset);
+    return make_durable(w, arena, ret_why);
+}
+
+/* Older than the newest state record, and not in it: it was recycled or removed, and that has not reached the
+ * disk. Its outcomes may be gone by now; nothing in it counts. */
+static bool is_void(const struct recovery *r, const struct segment *g, bool listed) {
+    return !listed && g->generation < r->state_generation;
+}
+
 /* Reads one segment. Only the last one that was in use may go on being written, and only when it was closed:
  * behind a cut commit there may be records of it. */
 static int read_one(struct work *w, struct segment *g, struct arena *arena, struct str *ret_why) {
@@ -213,6 +241,10 @@ static int read_one(struct work *w, struct segment *g, struct arena *arena, stru
     g->noted = listed && (state.flags & STATE_DEAD);
     g->failed = listed && (state.flags & STATE_FAILED);
     g->used = listed;
+    if (is_void(w->r, g, listed)) {
+        g->noted = true;
+        return 0;
+    }
     read_segment(w);
     scan_segment(w->bytes, s->options.segment_size, g->generation, g->key, listed ? state.end : 0, &scan);
     for (uint32_t i = 0; i < scan.usable; i++)
@@ -224,7 +256,13 @@ static int read_one(struct work *w, struct segment *g, struct arena *arena, stru
         s->commit = scan.commit;
     if (g->used)
         s->current = scan.closed && !g->damaged ? g : NULL;
-    int error = g->used && !listed ? make_durable(w, arena, ret_why) : 0;
+    int error = 0;
+    if (scan.unproven && !listed)
+        write_again(w, scan.proven, scan.end);
+    if (!g->used)
+        error = make_header_durable(w, arena, ret_why);
+    else if (!listed)
+        error = make_durable(w, arena, ret_why);
     scan_free(&scan);
     return error;
 }
@@ -367,6 +405,15 @@ static void free_states(struct map *states) {
     map_free(states);
 }
 
+/* A removed segment must not come back when the outcomes of its messages are gone. */
+static int make_names_durable(struct spool *s, struct arena *arena, struct str *ret_why) {
+    int result = s->readonly ? 0 : s->io->sync_dir(s->io->ctx, s->dir);
+    if (result == 0)
+        return 0;
+    *ret_why = str_printf(arena, "spool: can't sync %s: %s", s->dir, strerror(-result));
+    return error_from_errno(-result);
+}
+
 int spool_recover(struct recovery *r, struct arena *arena, struct str *ret_why) {
     struct spool *s = r->spool;
     r->arena = arena_new(0);
@@ -380,6 +427,8 @@ int spool_recover(struct recovery *r, struct arena *arena, struct str *ret_why) 
         for (uint32_t i = 0; i < s->log_count && error == 0; i++)
             error = read_one(&w, s->log[i], arena, ret_why);
         look_for_missing(r);
+        if (error == 0)
+            error = make_names_durable(s, arena, ret_why);
         if (error == 0)
             tell_all(&w);
         sort_out(s, r->state_generation);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <time.h>
 
 void segment_path(const struct spool *s, uint32_t slot, const char *suffix, struct buf *ret) {
     buf_clear(ret);
@@ -76,6 +77,11 @@ void segment_refer(struct segment *holder, const struct segment *to) {
     }
     holder->ref_count += !(holder->refs[byte] & bit);
     holder->refs[byte] |= bit;
+}
+
+bool segment_refers(const struct segment *holder, const struct segment *to) {
+    uint32_t byte = to->slot / 8;
+    return byte < holder->refs_bytes && (holder->refs[byte] >> to->slot % 8 & 1);
 }
 
 void segment_forget(struct spool *s, const struct segment *to) {
@@ -299,7 +305,7 @@ static int remove_segment(struct spool *s, struct segment *g) {
     buf_printf(&aside, "%s/%08x-%llx.damaged", s->dir, g->slot, (unsigned long long)g->generation);
     int result =
         g->damaged ? s->io->rename(s->io->ctx, path.at, buf_c(&aside)) : s->io->remove(s->io->ctx, path.at);
-    if (result == 0)
+    if (result == 0 || result == -ENOENT) /* gone already: only its sync had failed, or a person did it */
         result = s->io->sync_dir(s->io->ctx, s->dir);
     return result;
 }
@@ -315,9 +321,10 @@ static int do_job(struct spool *s, struct job *job) {
     }
 }
 
-/* Locked again. A segment whose recycling failed is in an unknown state: it stays listed as going. */
-static void finish_job(struct spool *s, const struct job *job, int result) {
-    struct segment *g = job->segment;
+/* Locked again. A segment whose recycling failed is in an unknown state: it stays listed as going. Returns
+ * what is to be freed without the lock: the last close of a removed file takes as long as the disk needs. */
+static struct segment *finish_job(struct spool *s, const struct job *job, int result) {
+    struct segment *g = job->segment, *gone = NULL;
     if (result < 0) {
         if (job->kind != JOB_CREATE) {
             g->failed = true;
@@ -339,11 +346,12 @@ static void finish_job(struct spool *s, const struct job *job, int result) {
             *g = job->next;
             segment_spare(s, g);
         } else {
-            segment_free(s, g);
+            gone = g;
         }
     }
     if (result == 0 && job->kind != JOB_REMOVE)
         s->helper_error = 0;
+    return gone;
 }
 
 static void tell_failure(struct spool *s, const struct job *job, int result) {
@@ -356,13 +364,25 @@ static void tell_failure(struct spool *s, const struct job *job, int result) {
                   path.at, 0, result);
 }
 
+/* Locked. After a failure: not for long, since nobody tells when the disk has room again. */
+static void wait_for_job(struct spool *s) {
+    if (!s->helper_error) {
+        pthread_cond_wait(&s->helper_wake, &s->lock);
+        return;
+    }
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += RETRY_MS / 1000;
+    pthread_cond_timedwait(&s->helper_wake, &s->lock, &until);
+}
+
 /* One job; false when there was none. Takes and leaves the lock. */
 static bool work(struct spool *s) {
     pthread_mutex_lock(&s->lock);
     struct job job = next_job(s);
     int before = s->helper_error;
     while (job.kind == JOB_NONE && !s->helper_stop) {
-        pthread_cond_wait(&s->helper_wake, &s->lock);
+        wait_for_job(s);
         job = next_job(s);
     }
     pthread_mutex_unlock(&s->lock);
@@ -373,13 +393,14 @@ static bool work(struct spool *s) {
     if (result < 0 && result != -ECANCELED && error_from_errno(-result) != before)
         tell_failure(s, &job, result);
     pthread_mutex_lock(&s->lock);
-    finish_job(s, &job, result);
+    struct segment *gone = finish_job(s, &job, result);
     if (result == 0) {
         atomic_store(&s->full, false);
         segment_settle(s);
     }
     pthread_cond_broadcast(&s->spare_ready);
     pthread_mutex_unlock(&s->lock);
+    segment_free(s, gone);
     spool_poke(s);
     return true;
 }

@@ -92,8 +92,8 @@ struct spool *spool_make(const struct spool_options *o) {
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&s->queue_wake, &monotonic);
+    pthread_cond_init(&s->helper_wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    pthread_cond_init(&s->helper_wake, NULL);
     pthread_cond_init(&s->spare_ready, NULL);
     return s;
 }
