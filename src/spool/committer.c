@@ -4,6 +4,7 @@
 #include "seeded_bug.h"
 #include "spool/inside.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -341,6 +342,18 @@ static bool wait_for_work(struct spool *s) {
     return !end;
 }
 
+/* At the end, after the last try: the next start will not know of these. */
+static void drop_late(struct spool *s) {
+    char text[24];
+    unsigned long long count = 0;
+    for (; s->late.first; count++)
+        entry_free(entry_take(&s->late));
+    snprintf(text, sizeof text, "%llu", count);
+    if (count)
+        log_event(s->options.log, LOG_ERROR, "spool closes without room for outcomes", "outcomes", text,
+                  NULL);
+}
+
 void *committer_run(void *arg) {
     struct spool *s = arg;
     while (wait_for_work(s)) {
@@ -349,8 +362,7 @@ void *committer_run(void *arg) {
             tend_state(s);
     }
     commit_all(s);
-    while (s->late.first)
-        entry_free(entry_take(&s->late));
+    drop_late(s);
     tend_state(s);
     commit_seal(s, true);
     return NULL;

@@ -210,6 +210,11 @@ static int open_spool(struct spool *s, struct forward *forward, struct arena *ar
     if (error)
         return error;
     s->stats.damages = recovery.damages;
+    struct str wrong = check_options(&s->options, arena); /* with the size that its segments have */
+    if (wrong.len) {
+        *ret_why = wrong;
+        return SLUICE_EINVALID;
+    }
     s->part_size = part_size(s->options.segment_size);
     s->largest_body = spool_largest_body(&s->options);
     error = first_segment(s, arena, ret_why);

@@ -227,6 +227,23 @@ static void test_limit_reached(void **state) {
     arena_free(arena);
 }
 
+/* The segments that are there are larger than those that are configured, and too large for the limit. */
+static void test_limit_below_what_is_there(void **state) {
+    struct play *p = *state;
+    struct arena *arena = arena_new(0);
+    struct str why;
+    struct spool *s;
+    struct spool_options o = {.dir = "/spool", .io = simdisk_io(p->disk), .segment_size = 2 * 65536};
+    assert_int_equal(spool_open(&o, NULL, NULL, arena, &why, &s), 0);
+    spool_close(s);
+    o.segment_size = 65536;
+    o.disk_limit = 4 * 65536;
+    assert_int_equal(spool_open(&o, NULL, NULL, arena, &why, &s), SLUICE_EINVALID);
+    assert_string_equal(str_c(arena, why),
+                        "spool: a limit of 262144 bytes holds no 4 segments of 131072 bytes");
+    arena_free(arena);
+}
+
 /* Each segment holds deferrals of the one before. When all but the very first message end, that chain must
  * not hold the full log. */
 static void test_one_stays(void **state) {
@@ -381,19 +398,13 @@ static void test_reader_keeps_its_segment(void **state) {
 int main(void) {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(test_write_fails),
-        CASE(test_sync_fails),
-        CASE(test_write_says_full),
-        CASE(test_outcomes_outlive_a_failure),
-        CASE(test_broken_for_good),
-        CASE(test_disk_full),
-        CASE(test_limit_reached),
-        CASE(test_one_stays),
-        CASE(test_starts_on_a_full_disk),
-        CASE(test_no_room_at_all),
-        CASE(test_memory_limit),
-        CASE(test_cold_reads),
-        CASE(test_reader_keeps_its_segment),
+        CASE(test_write_fails),     CASE(test_sync_fails),
+        CASE(test_write_says_full), CASE(test_outcomes_outlive_a_failure),
+        CASE(test_broken_for_good), CASE(test_disk_full),
+        CASE(test_limit_reached),   CASE(test_limit_below_what_is_there),
+        CASE(test_one_stays),       CASE(test_starts_on_a_full_disk),
+        CASE(test_no_room_at_all),  CASE(test_memory_limit),
+        CASE(test_cold_reads),      CASE(test_reader_keeps_its_segment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
