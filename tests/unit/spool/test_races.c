@@ -26,6 +26,7 @@ struct place {
     atomic_bool slow_close, close_was_alone;
     unsigned headers_until_kill; /* 0: never */
     atomic_bool killed;
+    atomic_uint removes; /* of segments */
 };
 
 static struct place *here; /* the calls' context is the disk */
@@ -127,6 +128,33 @@ static void test_nobody_waits_for_a_close(void **state) {
     here->looked = true;
     spool_close(s);
     assert_false(here->close_was_alone);
+}
+
+static int remove_what_is_gone(void *ctx, const char *path) {
+    if (!strstr(path, ".segment"))
+        return here->disk_io->remove(ctx, path);
+    here->removes++;
+    here->disk_io->remove(ctx, path);
+    return -ENOENT;
+}
+
+/* A segment whose file is gone already counts as removed: one try is enough. */
+static void test_removes_what_is_gone(void **state) {
+    (void)state;
+    here->io.remove = remove_what_is_gone;
+    struct spool *s = open_spool(&here->io, NULL);
+    uint64_t message;
+    assert_int_equal(mail_commit(s, 1, &small, &message), 0);
+    simdisk_fail(here->disk, SIMDISK_SYNC, 1, EIO);
+    mail_outcome(s, message, 0, SPOOL_DELIVERED);
+    int64_t until = clock_mono_ms() + 20000;
+    for (uint64_t i = 2, after = 0; after < 20 && clock_mono_ms() < until; i++, after += here->removes > 0) {
+        if (mail_commit(s, i, &big, &message) == 0)
+            mail_outcome(s, message, 0, SPOOL_DELIVERED);
+        nap();
+    }
+    spool_close(s);
+    assert_int_equal(here->removes, 1);
 }
 
 /* ---- No room, and then room ---- */
@@ -265,6 +293,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_message_ends_while_it_is_opened),
         CASE(test_nobody_waits_for_a_close),
+        CASE(test_removes_what_is_gone),
         CASE(test_full_ends_by_itself),
         CASE(test_full_ends_with_the_last_message),
         CASE(test_killed_while_recycling),
