@@ -276,14 +276,10 @@ static int read_request(struct cli *cli, const struct cli_arguments *arguments, 
     if (!from.at || !to.at || arguments->word_count != 1)
         return cli_usage(
             cli,
-            "usage: sluice explain --from A --to B [--client IP | --tenant T] FILE (- reads standard input)");
+            "usage: sluice explain --from A --to B [--client IP] [--tenant T] FILE (- reads standard input)");
     if (client.at && !ip_parse(client, &ret->client))
         return cli_usage(cli, "--client %.*s: an IP address is wanted", STR_FMT(client));
     ret->tenant = cli_value(arguments, "tenant");
-    if (client.at && ret->tenant.len)
-        return cli_usage(cli,
-                         "--client and --tenant exclude each other: a client's mail belongs to the tenant "
-                         "whose connector names the address");
     int bad = read_address(cli, "from", from, ADDRESS_ALLOW_NULL, &ret->from);
     if (!bad)
         bad = read_address(cli, "to", to, 0, &ret->to);
@@ -324,7 +320,7 @@ static const struct cli_option options[] = {
     {"from", 0, "ADDRESS", "reverse-path; <> for a report"},
     {"to", 0, "ADDRESS", "one recipient"},
     {"client", 0, "IP", "the client that would bring it; without it a local program"},
-    {"tenant", 0, "TENANT", "instead of a client: a user of this tenant would send it"},
+    {"tenant", 0, "TENANT", "its connector with that client, else one of its users"},
     {0},
 };
 

@@ -6,6 +6,20 @@ enum { ROUTE_MS = 30 * 1000 };
 
 static struct outcome accepted(void) { return (struct outcome){.fate = OUTCOME_DONE}; }
 
+/* With tenant and client: by the tenant's connector that has the address; without one it is a user who
+ * connects from there. */
+static bool through_connector(const struct settings *s, const struct explain_request *q,
+                              const struct tenant *tenant, struct attribution *ret) {
+    for (size_t i = 0; i < tenant->connector_count && !ip_is_none(&q->client); i++)
+        if (connector_has_ip(&tenant->connectors[i], &q->client)) {
+            bool own = !q->from.len || tenant_accepts(s->policy, tenant, address_split(q->from).domain);
+            *ret =
+                (struct attribution){.tenant = tenant, .connector = &tenant->connectors[i], .relayed = !own};
+            return true;
+        }
+    return false;
+}
+
 /* Steps 1 to 3: who sent it. */
 static bool attribute_it(const struct settings *s, const struct explain_request *q, struct acceptance *a,
                          struct outcome *ret_refusal) {
@@ -22,6 +36,8 @@ static bool attribute_it(const struct settings *s, const struct explain_request 
                 .text = str_printf(a->arena, "there is no tenant \"%.*s\"", STR_FMT(q->tenant))};
             return false;
         }
+        if (through_connector(s, q, tenant, &a->by))
+            return true;
         facts.user_tenant = tenant;
     }
     return attribute(s->policy, &facts, &a->by, ret_refusal);

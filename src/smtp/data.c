@@ -1,4 +1,5 @@
 #include "smtp/data.h"
+#include "seeded_bug.h"
 
 /* The states before a line's text: they hold back what may be the final dot. Returns the octets used. */
 static size_t line_start(struct smtp_data_decoder *d, struct str input) {
@@ -30,6 +31,16 @@ static bool cr_inside(const char *at, size_t len) {
     return cr && cr != at + len - 1;
 }
 
+/* A bare LF ends no line (RFC 5321 2.3.8). */
+static void after_bare_lf(struct smtp_data_decoder *d) {
+#ifdef SLUICE_SEEDED_BUG_BARE_LF_ACCEPTED
+    d->state = SMTP_DATA_LINE_START;
+#else
+    d->bare_lf = true;
+    d->state = SMTP_DATA_TEXT;
+#endif
+}
+
 size_t smtp_data_decode(struct smtp_data_decoder *d, struct str input, struct str *ret_text) {
     size_t used = line_start(d, input);
     const char *start = input.at + used, *p = start, *end = input.at + input.len;
@@ -54,7 +65,7 @@ size_t smtp_data_decode(struct smtp_data_decoder *d, struct str input, struct st
         else if (cr_last)
             d->state = SMTP_DATA_LINE_START;
         else
-            d->bare_lf = true, d->state = SMTP_DATA_TEXT; /* a bare LF ends no line */
+            after_bare_lf(d);
         p = lf ? lf + 1 : end;
     }
     size_t len = (size_t)(p - start);

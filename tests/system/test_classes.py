@@ -131,6 +131,8 @@ def test_explain_says_when_no_address_has_the_family_of_the_destination(world):
     assert "IPv4" in text and "127.0.1.16" in text and "the mail would wait" not in text
 
 
-def test_explain_takes_a_client_or_a_tenant(world):
-    ran = explain(world, "--tenant", "contoso", "--client", ON_PREM)
-    assert ran.returncode == 2 and "exclude each other" in ran.stderr and not ran.stdout
+def test_explain_takes_a_client_and_a_tenant(world):
+    by_connector = explain(world, "--tenant", "contoso", "--client", ON_PREM).stdout
+    assert "on-prem" in by_connector and "contoso" in by_connector
+    by_user = explain(world, "--tenant", "contoso", "--client", "127.0.3.99").stdout
+    assert "on-prem" not in by_user and "contoso" in by_user
