@@ -116,7 +116,7 @@ static int operate(struct cli *cli, const struct cli_arguments *arguments) {
     if (note)
         fprintf(cli->err, "sluice: %s\n", note);
     json_decref(root);
-    return changed ? CLI_DONE : CLI_NO;
+    return changed || filter.all ? CLI_DONE : CLI_NO; /* of everything there may be nothing */
 }
 
 static int run(struct cli *cli, const struct cli_arguments *arguments) {

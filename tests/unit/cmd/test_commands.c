@@ -248,8 +248,8 @@ static void test_the_answer_is_no(void **state) {
         const char *words, *input, *out, *err;
     } cases[] = {
         {"queue hold --domain example.org", "", "0 recipients held", "1 is being sent and was left alone"},
-        {"queue cancel --all", "", "0 recipients cancelled", "was left alone"},
-        {"queue retry --all --json", "", "{\"changed\":0,", "was left alone"},
+        {"queue cancel --pool relay", "", "0 recipients cancelled", "was left alone"},
+        {"queue retry --pool relay --json", "", "{\"changed\":0,", "was left alone"},
         {"reload", "", "", "a.conf:1: nonsense"},
         {"send c@d", "From: a@b\n\nhi\n", "", "550 5.7.64 Relay Access Denied"},
         {"send c@d", "From: a@b\n\nhi\n", "", "no tenant has the domain of <a@b>"},

@@ -24,7 +24,7 @@ struct place {
     uint64_t ending;              /* a message that ends behind the next read */
     atomic_bool in_close, looked; /* a close waits until somebody has looked at the spool */
     atomic_bool slow_close, close_was_alone;
-    unsigned headers_until_kill; /* 0: never */
+    atomic_uint headers_until_kill; /* 0: never */
     atomic_bool killed;
     atomic_uint removes; /* of segments */
 };
