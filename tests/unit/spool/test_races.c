@@ -21,9 +21,7 @@ struct place {
     struct simdisk *disk;
     struct arena *arena;
     struct spool *spool;
-    uint64_t ending;              /* a message that ends behind the next read */
-    atomic_bool in_close, looked; /* a close waits until somebody has looked at the spool */
-    atomic_bool slow_close, close_was_alone;
+    uint64_t ending;                /* a message that ends behind the next read */
     atomic_uint headers_until_kill; /* 0: never */
     atomic_bool killed;
     atomic_uint removes; /* of segments */
@@ -93,42 +91,7 @@ static void test_message_ends_while_it_is_opened(void **state) {
     spool_close(here->spool);
 }
 
-/* ---- A removed segment, and everybody else ---- */
-
-static void close_slowly(void *ctx, int handle) {
-    if (here->slow_close && !here->in_close) {
-        int64_t until = clock_mono_ms() + 2000;
-        here->in_close = true;
-        while (!here->looked && clock_mono_ms() < until)
-            nap();
-        here->close_was_alone = !here->looked;
-    }
-    here->disk_io->close(ctx, handle);
-}
-
-/* The last close of a removed file takes long on a real disk: nobody else may wait for it. */
-static void test_nobody_waits_for_a_close(void **state) {
-    (void)state;
-    here->io.close = close_slowly;
-    struct spool *s = here->spool = open_spool(&here->io, NULL);
-    uint64_t message;
-    struct spool_stats stats;
-    assert_int_equal(mail_commit(s, 1, &small, &message), 0);
-    simdisk_fail(here->disk, SIMDISK_SYNC, 1, EIO);
-    mail_outcome(s, message, 0, SPOOL_DELIVERED);
-    here->slow_close = true;
-    int64_t until = clock_mono_ms() + 20000;
-    for (uint64_t i = 2; !here->in_close && clock_mono_ms() < until; i++) {
-        if (mail_commit(s, i, &big, &message) == 0)
-            mail_outcome(s, message, 0, SPOOL_DELIVERED);
-        nap();
-    }
-    assert_true(here->in_close);
-    spool_stats(s, &stats);
-    here->looked = true;
-    spool_close(s);
-    assert_false(here->close_was_alone);
-}
+/* ---- A removed segment ---- */
 
 static int remove_what_is_gone(void *ctx, const char *path) {
     if (!strstr(path, ".segment"))
@@ -292,7 +255,6 @@ int main(void) {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(test_message_ends_while_it_is_opened),
-        CASE(test_nobody_waits_for_a_close),
         CASE(test_removes_what_is_gone),
         CASE(test_full_ends_by_itself),
         CASE(test_full_ends_with_the_last_message),
