@@ -24,7 +24,6 @@ struct place {
     uint64_t ending;                /* a message that ends behind the next read */
     atomic_uint headers_until_kill; /* 0: never */
     atomic_bool killed;
-    atomic_uint removes; /* of segments */
 };
 
 static struct place *here; /* the calls' context is the disk */
@@ -89,35 +88,6 @@ static void test_message_ends_while_it_is_opened(void **state) {
     assert_int_equal(spool_reader_open(here->spool, message, SPOOL_WAIT, &r), SLUICE_ENOTFOUND);
     assert_null(r);
     spool_close(here->spool);
-}
-
-/* ---- A removed segment ---- */
-
-static int remove_what_is_gone(void *ctx, const char *path) {
-    if (!strstr(path, ".segment"))
-        return here->disk_io->remove(ctx, path);
-    here->removes++;
-    here->disk_io->remove(ctx, path);
-    return -ENOENT;
-}
-
-/* A segment whose file is gone already counts as removed: one try is enough. */
-static void test_removes_what_is_gone(void **state) {
-    (void)state;
-    here->io.remove = remove_what_is_gone;
-    struct spool *s = open_spool(&here->io, NULL);
-    uint64_t message;
-    assert_int_equal(mail_commit(s, 1, &small, &message), 0);
-    simdisk_fail(here->disk, SIMDISK_SYNC, 1, EIO);
-    mail_outcome(s, message, 0, SPOOL_DELIVERED);
-    int64_t until = clock_mono_ms() + 20000;
-    for (uint64_t i = 2, after = 0; after < 20 && clock_mono_ms() < until; i++, after += here->removes > 0) {
-        if (mail_commit(s, i, &big, &message) == 0)
-            mail_outcome(s, message, 0, SPOOL_DELIVERED);
-        nap();
-    }
-    spool_close(s);
-    assert_int_equal(here->removes, 1);
 }
 
 /* ---- No room, and then room ---- */
@@ -255,7 +225,6 @@ int main(void) {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(test_message_ends_while_it_is_opened),
-        CASE(test_removes_what_is_gone),
         CASE(test_full_ends_by_itself),
         CASE(test_full_ends_with_the_last_message),
         CASE(test_killed_while_recycling),
