@@ -46,12 +46,11 @@ struct arc_seal_settings {
 
 struct arc_seal;
 
-/* A seal on top of the chain that `verdict` is about. NULL when there can be none: the chain has ended or is
- * full. */
-struct arc_seal *arc_seal_new(const struct header *, const struct arc_verdict *,
-                              const struct arc_seal_settings *);
-void arc_seal_body(struct arc_seal *, struct str chunk);
-/* The message is whole: two operations with the private key. Touches nothing but this object and the header:
+/* A seal on top of the chain that `verdict` is about; `body` is what body_hash.h makes of the body. NULL when
+ * there can be none: the chain has ended or is full. */
+struct arc_seal *arc_seal_new(const struct header *, const uint8_t body[DKIM_DIGEST_SIZE],
+                              const struct arc_verdict *, const struct arc_seal_settings *);
+/* Two operations with the private key. Touches nothing but this object and the header:
  * fit for an offload thread. */
 [[nodiscard]] int arc_seal_run(struct arc_seal *);
 /* Appends the three fields, with CRLF, to stand in front of the message. */

@@ -16,7 +16,7 @@ struct arc_seal {
     struct buf fields;                 /* what it names, canonical */
     struct buf sets;                   /* the sets before, canonical */
     struct buf results, message, seal; /* the whole new fields */
-    struct dkim_body_hash body;
+    uint8_t body[DKIM_DIGEST_SIZE];
 };
 
 struct str arc_results_of(struct arena *arena, const struct header *header, struct str authserv_id) {
@@ -83,8 +83,8 @@ static void canon_sets(struct arc_seal *seal, const struct header *header) {
     }
 }
 
-struct arc_seal *arc_seal_new(const struct header *header, const struct arc_verdict *verdict,
-                              const struct arc_seal_settings *settings) {
+struct arc_seal *arc_seal_new(const struct header *header, const uint8_t body[DKIM_DIGEST_SIZE],
+                              const struct arc_verdict *verdict, const struct arc_seal_settings *settings) {
     if (verdict->ended || verdict->instances >= ARC_INSTANCES_MAX)
         return NULL;
     struct arc_seal *seal = xcalloc(1, sizeof *seal);
@@ -100,11 +100,9 @@ struct arc_seal *arc_seal_new(const struct header *header, const struct arc_verd
         canon_sets(seal, header);
     header_write(&seal->results, STR("ARC-Authentication-Results"),
                  str_printf(seal->arena, "i=%u; %.*s", seal->instance, STR_FMT(settings->results)));
-    dkim_body_hash_start(&seal->body, CANON_RELAXED, false, 0);
+    memcpy(seal->body, body, DKIM_DIGEST_SIZE);
     return seal;
 }
-
-void arc_seal_body(struct arc_seal *seal, struct str chunk) { dkim_body_hash_feed(&seal->body, chunk); }
 
 /* Appends the canonical form of a field that we wrote. */
 static int canon_own(struct arc_seal *seal, struct str written, struct buf *out) {
@@ -139,10 +137,8 @@ static int sign_field(struct arc_seal *seal, struct str name, struct str covered
 }
 
 static int sign_message(struct arc_seal *seal) {
-    uint8_t hash[DKIM_DIGEST_SIZE];
     const char *algorithm = dkim_algorithm_name(dkim_key_algorithm(seal->signer.key));
-    dkim_body_hash_end(&seal->body, hash);
-    struct str bh = dkim_base64_write(seal->arena, str_from(hash, sizeof hash)),
+    struct str bh = dkim_base64_write(seal->arena, str_from(seal->body, DKIM_DIGEST_SIZE)),
                before = str_printf(seal->arena, "a=%s; b=", algorithm),
                after = str_printf(seal->arena,
                                   "; bh=%.*s; c=relaxed/relaxed; d=%.*s; h=%.*s; i=%u; s=%.*s; t=%lld",
@@ -184,7 +180,6 @@ struct arc_seal *arc_seal_free(struct arc_seal *seal) {
     buf_free(&seal->results);
     buf_free(&seal->message);
     buf_free(&seal->seal);
-    dkim_body_hash_free(&seal->body);
     arena_free(seal->arena);
     free(seal);
     return NULL;

@@ -90,10 +90,11 @@ void dkim_sign_list(const struct header *, const char *const *names, struct buf 
 
 struct dkim_sign;
 
-/* relaxed/relaxed. Never NULL. */
-struct dkim_sign *dkim_sign_new(const struct header *, const struct dkim_sign_settings *);
-void dkim_sign_body(struct dkim_sign *, struct str chunk);
-/* The message is whole: the private keys are used, once. Touches nothing but this object: fit for an offload
+/* relaxed/relaxed; `body` is what body_hash.h makes of the body. Copies what it needs of the header; the
+ * signers' texts and keys outlive the object. Never NULL. */
+struct dkim_sign *dkim_sign_new(const struct header *, const uint8_t body[DKIM_DIGEST_SIZE],
+                                const struct dkim_sign_settings *);
+/* The private keys are used, once. Touches nothing but this object: fit for an offload
  * thread. On an error (dkim_key_sign) nothing may be written. */
 [[nodiscard]] int dkim_sign_run(struct dkim_sign *);
 /* Appends the fields, with CRLF and folded, to stand in front of the message. */

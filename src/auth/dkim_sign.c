@@ -49,7 +49,7 @@ struct dkim_sign {
     int64_t now_s, expire_s;
     struct buf list;   /* h= */
     struct buf fields; /* canonical */
-    struct dkim_body_hash body;
+    uint8_t body[DKIM_DIGEST_SIZE];
 };
 
 static size_t list_name(const struct header *header, struct str name, size_t room, struct buf *out) {
@@ -75,7 +75,8 @@ void dkim_sign_list(const struct header *header, const char *const *names, struc
         room -= list_name(header, str_of(names[i]), room, out);
 }
 
-struct dkim_sign *dkim_sign_new(const struct header *header, const struct dkim_sign_settings *settings) {
+struct dkim_sign *dkim_sign_new(const struct header *header, const uint8_t body[DKIM_DIGEST_SIZE],
+                                const struct dkim_sign_settings *settings) {
     struct dkim_sign *sign = xcalloc(1, sizeof *sign);
     struct arena *arena = arena_new(0);
     struct dkim_fields fields = dkim_fields_of(arena, header);
@@ -86,12 +87,10 @@ struct dkim_sign *dkim_sign_new(const struct header *header, const struct dkim_s
     sign->expire_s = settings->expire_s;
     dkim_sign_list(header, settings->headers ? settings->headers : dkim_sign_headers, &sign->list);
     dkim_fields_canon(&fields, buf_view(&sign->list), CANON_RELAXED, &sign->fields);
-    dkim_body_hash_start(&sign->body, CANON_RELAXED, false, 0);
+    memcpy(sign->body, body, DKIM_DIGEST_SIZE);
     arena_free(arena);
     return sign;
 }
-
-void dkim_sign_body(struct dkim_sign *sign, struct str chunk) { dkim_body_hash_feed(&sign->body, chunk); }
 
 /* Adds a word, on the next line when it does not fit; `blank` stands before it otherwise. */
 static void put(struct buf *out, size_t *column, struct str word, bool blank) {
@@ -178,11 +177,9 @@ static int sign_one(const struct dkim_sign *sign, struct one *one, struct str bo
 
 int dkim_sign_run(struct dkim_sign *sign) {
     struct arena *arena = arena_new(0);
-    uint8_t body_hash[DKIM_DIGEST_SIZE];
     int error = 0;
-    dkim_body_hash_end(&sign->body, body_hash);
     for (size_t i = 0; i < sign->count && !error; i++)
-        error = sign_one(sign, &sign->signers[i], str_from(body_hash, sizeof body_hash), arena);
+        error = sign_one(sign, &sign->signers[i], str_from(sign->body, DKIM_DIGEST_SIZE), arena);
     arena_free(arena);
     return error;
 }
@@ -199,7 +196,6 @@ struct dkim_sign *dkim_sign_free(struct dkim_sign *sign) {
         buf_free(&sign->signers[i].field);
     buf_free(&sign->list);
     buf_free(&sign->fields);
-    dkim_body_hash_free(&sign->body);
     free(sign);
     return NULL;
 }

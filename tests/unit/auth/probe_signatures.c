@@ -1,6 +1,7 @@
 /* probe_signatures - answers questions of check_signatures about DKIM and ARC. One command a line, words
  * parted by blanks, bytes in hex ("-" is none); each command is answered with one line. */
 #include "auth/arc.h"
+#include "auth/body_hash.h"
 #include "auth/canon.h"
 #include "auth/dkim_signature.h"
 #include "txt_resolver.h"
@@ -35,6 +36,14 @@ static struct str body_of(struct str message, struct header *ret) {
     if (header_parse(all, message, 0, ret) != 0)
         abort();
     return str_from_index(message, ret->body_at);
+}
+
+static void hash_body(struct str body, uint8_t out[DKIM_DIGEST_SIZE]) {
+    struct body_hash *hash = body_hash_new();
+    for (; body.len; body = str_from_index(body, CHUNK))
+        body_hash_feed(hash, str_head(body, CHUNK));
+    body_hash_end(hash, out);
+    body_hash_free(hash);
 }
 
 static void command_txt(char **word) { txt_add(&dns, text_of(word[1]), text_of(word[2])), printf("ok"); }
@@ -94,9 +103,9 @@ static void command_seal(char **word) {
                                          .now_s = strtoll(word[5], NULL, 10),
                                          .headers = headers[0] ? headers : NULL,
                                          .only_headers = headers[0]};
-    struct arc_seal *seal = arc_seal_new(&header, &verdict, &settings);
-    for (; seal && body.len; body = str_from_index(body, CHUNK))
-        arc_seal_body(seal, str_head(body, CHUNK));
+    uint8_t digest[DKIM_DIGEST_SIZE];
+    hash_body(body, digest);
+    struct arc_seal *seal = arc_seal_new(&header, digest, &verdict, &settings);
     if (seal && arc_seal_run(seal) == 0)
         arc_seal_write(seal, &out);
     out.len ? put_hex(buf_view(&out)) : (void)printf("-");
@@ -113,9 +122,9 @@ static void command_sign(char **word) {
     struct dkim_signer signers[] = {{keys[0], from_hex(word[4]), from_hex(word[5]), STR_NULL},
                                     {keys[1], from_hex(word[4]), from_hex(word[6]), STR_NULL}};
     struct dkim_sign_settings settings = {.signers = signers, .signer_count = 2, .now_s = now_s};
-    struct dkim_sign *sign = dkim_sign_new(&header, &settings);
-    for (; body.len; body = str_from_index(body, CHUNK))
-        dkim_sign_body(sign, str_head(body, CHUNK));
+    uint8_t digest[DKIM_DIGEST_SIZE];
+    hash_body(body, digest);
+    struct dkim_sign *sign = dkim_sign_new(&header, digest, &settings);
     if (dkim_sign_run(sign) != 0)
         abort();
     dkim_sign_write(sign, &out);
