@@ -1,23 +1,10 @@
 /* From the configuration's tree to struct policy, with every problem named by file and line. */
+#include "policy/load.h"
 #include "base/error.h"
 #include "base/map.h"
 #include "mail/address.h"
 #include "policy/passwd.h"
-#include "policy/tenant.h"
 #include "pool/pool.h"
-
-struct loading {
-    struct arena *arena;
-    const struct policy_checks *checks;
-    struct config_errors *errors;
-    struct policy *policy;
-};
-
-static const char *absolute(const struct loading *l, struct str path) {
-    if ((path.len && path.at[0] == '/') || !l->checks->state)
-        return str_c(l->arena, path);
-    return str_printf(l->arena, "%s/%.*s", l->checks->state, STR_FMT(path)).at;
-}
 
 /* "host:port", the port optional; a literal IPv6 address stands in brackets. */
 static bool parse_host_port(struct arena *arena, struct str text, struct str *ret_host, uint16_t *ret_port) {
@@ -143,24 +130,6 @@ static void load_pools(struct loading *l, const struct config_node *node, struct
     }
 }
 
-static void load_dkim(struct loading *l, const struct config_node *node, struct tenant *t) {
-    struct config_sections sections = config_sections(node, "dkim");
-    t->dkim = arena_array(l->arena, struct dkim_key, sections.count);
-    for (size_t i = 0; i < sections.count; i++) {
-        const struct config_node *section = sections.at[i];
-        struct dkim_key *key = &t->dkim[t->dkim_count];
-        if (domain_normal(l->arena, config_title(section), &key->domain) != 0) {
-            config_complain(l->errors, section, NULL, "\"%.*s\" is no domain",
-                            STR_FMT(config_title(section)));
-            continue;
-        }
-        key->selector = config_string(section, "selector");
-        key->key_file = str_of(absolute(l, config_string(section, "key")));
-        key->subdomains = config_bool(section, "subdomains");
-        t->dkim_count++;
-    }
-}
-
 static void load_forward(struct loading *l, const struct config_node *section, struct tenant *t) {
     struct config_list to = config_list(section, "to");
     struct forward *f = &t->forwards[t->forward_count];
@@ -214,7 +183,6 @@ static void load_tenant(struct loading *l, const struct config_node *node, struc
         load_connector(l, connectors.at[i], c);
     }
     load_pools(l, node, t);
-    load_dkim(l, node, t);
     t->forwards = arena_array(l->arena, struct forward, forwards.count);
     for (size_t i = 0; i < forwards.count; i++)
         load_forward(l, forwards.at[i], t);
@@ -260,5 +228,7 @@ struct policy *policy_load(struct arena *arena, const struct config_node *root,
     policy->tenants = arena_array(arena, struct tenant, tenants.count);
     for (size_t i = 0; i < tenants.count; i++)
         load_tenant(&l, tenants.at[i], &policy->tenants[policy->tenant_count++]);
+    for (size_t i = 0; i < tenants.count; i++)
+        signing_load(&l, tenants.at[i], &policy->tenants[i]);
     return policy;
 }

@@ -38,9 +38,33 @@ static const struct config_option tenant_pool_options[] = {
 };
 
 static const struct config_option dkim_options[] = {
-    {.name = "selector", .kind = CONFIG_STRING, .required = true, .doc = "Selector of the key."},
-    {.name = "key", .kind = CONFIG_STRING, .required = true, .doc = "File of the private key, PEM."},
+    {.name = "selector",
+     .kind = CONFIG_STRING,
+     .required = true,
+     .doc = "Selector of the key: its record stands at `SELECTOR._domainkey.DOMAIN`."},
+    {.name = "key",
+     .kind = CONFIG_STRING,
+     .required = true,
+     .doc = "File of the private key (PEM; RSA of 1024 to 4096 bits, or Ed25519), readable by its owner "
+            "only."},
+    {.name = "ed25519-selector",
+     .kind = CONFIG_STRING,
+     .preset_doc = "none",
+     .doc = "Selector of a second key: mail is signed with both."},
+    {.name = "ed25519-key",
+     .kind = CONFIG_STRING,
+     .preset_doc = "none",
+     .doc =
+         "File of the second key, Ed25519; not every receiver knows this algorithm, so `key` is RSA then."},
     {.name = "subdomains", .kind = CONFIG_BOOL, .preset = "false", .doc = "Sign for subdomains as well."},
+    {.name = "rotation",
+     .kind = CONFIG_DURATION,
+     .preset = "96h",
+     .min = 3600000,
+     .max = 365LL * 86400000,
+     .doc =
+         "`sluice dkim rotate`: how long the next key's record stands in DNS before it signs, and how long "
+         "the old one stays afterwards."},
     {.kind = CONFIG_END},
 };
 
@@ -111,8 +135,8 @@ const struct config_option tenant_options[] = {
      .kind = CONFIG_TITLED,
      .options = dkim_options,
      .title_doc = "domain",
-     .inactive = true,
-     .doc = "Key that signs mail of a domain."},
+     .doc = "Keys that sign mail of a domain, one of the tenant's or below one. Mail from other domains is "
+            "signed for the default domain."},
     {.name = "forward",
      .kind = CONFIG_TITLED,
      .options = forward_options,

@@ -2,6 +2,7 @@
 #include "base/map.h"
 #include "mail/address.h"
 #include "mail/mime.h"
+#include "policy/load.h"
 #include "policy/passwd.h"
 
 const struct tenant *policy_tenant_of_domain(const struct policy *p, struct str domain) {
@@ -48,7 +49,9 @@ bool connector_has_ip(const struct connector *c, const struct ip *ip) {
 void policy_close(struct policy *p) {
     if (!p)
         return;
-    for (size_t i = 0; i < p->tenant_count; i++)
+    for (size_t i = 0; i < p->tenant_count; i++) {
         p->tenants[i].users = passwd_close(p->tenants[i].users);
+        signing_unload(&p->tenants[i]);
+    }
     p->by_domain = map_free(p->by_domain);
 }

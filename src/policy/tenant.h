@@ -12,6 +12,7 @@
 struct pools; /* pool/pool.h */
 struct tenant;
 struct passwd;
+struct signing_domain; /* policy/signing.h */
 
 struct connector {
     struct str name;
@@ -32,11 +33,6 @@ struct forward {
     size_t to_count;
 };
 
-struct dkim_key {
-    struct str domain, selector, key_file;
-    bool subdomains;
-};
-
 enum limit_action { LIMIT_ALERT, LIMIT_RESTRICT_TODAY, LIMIT_RESTRICT };
 enum forwarding { FORWARDING_AUTOMATIC, FORWARDING_OFF, FORWARDING_ON };
 
@@ -55,9 +51,10 @@ struct tenant {
     struct connector *connectors;
     size_t connector_count;
     struct str pools[MAIL_CLASS_COUNT]; /* a pool's name per class; "" by weight among all */
-    struct dkim_key *dkim;              /* accepted, not active in this version */
-    size_t dkim_count;
-    struct forward *forwards; /* accepted, not active in this version */
+    struct signing_domain *signing;     /* the `dkim` sections, in written order */
+    size_t signing_count;
+    struct map *signing_by_domain; /* normalised domain -> struct signing_domain */
+    struct forward *forwards;      /* accepted, not active in this version */
     size_t forward_count;
     struct sending_policy *policies; /* accepted, not active in this version */
     size_t policy_count;
@@ -96,10 +93,10 @@ struct policy_checks {
     const struct pools *pools; /* the pools that `pools { }` may name; NULL: not checked */
 };
 
-/* Reads tenants, verdict and classify from the configuration's root, and the user files. Problems go to
- * `errors`; the result then lacks what was wrong. Lives in the arena but for what policy_close gives back.
- * Never NULL. */
+/* Reads tenants, verdict and classify from the configuration's root, the user files, the DKIM keys and what
+ * is on record of their rotation. Problems go to `errors`; the result then lacks what was wrong. Lives in the
+ * arena but for what policy_close gives back. Never NULL. */
 struct policy *policy_load(struct arena *, const struct config_node *root, const struct policy_checks *,
                            struct config_errors *);
-/* Gives back the map and the user files, before the arena goes. NULL is fine. */
+/* Gives back the maps, the user files and the keys, before the arena goes. NULL is fine. */
 void policy_close(struct policy *);

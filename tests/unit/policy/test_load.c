@@ -109,7 +109,6 @@ static void test_problems(void **state) {
 /* What has no function yet is never silently ignored. */
 static void test_inactive_warns(void **state) {
     static const char *const texts[] = {
-        "tenant \"a\" { domains = {\"a.example\"} dkim \"a.example\" { selector = \"s\" key = \"k\" } }",
         "tenant \"a\" { domains = {\"a.example\"} forward \"x@a.example\" { to = {\"b@c.example\"} } }",
         "tenant \"a\" { domains = {\"a.example\"} policy \"p\" { per-day = 10 } }",
         "tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"10.0.0.1\"} skip = "

@@ -135,7 +135,6 @@ static void test_sample(void **state) {
     static const char *const WARNINGS[] = {
         "`certificate` is accepted, but not active in this version",
         "`skip` is accepted, but not active in this version",
-        "`dkim` is accepted, but not active in this version",
         "`forward` is accepted, but not active in this version",
         "`policy` is accepted, but not active in this version",
         "`rspamd` is accepted, but not active in this version",

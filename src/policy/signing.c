@@ -1,0 +1,62 @@
+#include "policy/signing.h"
+#include "base/map.h"
+#include "mail/address.h"
+#include "mail/mime.h"
+#include "policy/rotation.h"
+#include "policy/tenant.h"
+
+/* Its own section, or the nearest above that covers subdomains. */
+static const struct signing_domain *covering(const struct tenant *t, struct str domain) {
+    const struct signing_domain *found = map_get(t->signing_by_domain, domain);
+    for (ptrdiff_t dot; !found && (dot = str_index(domain, '.')) >= 0;) {
+        domain = str_from_index(domain, (size_t)dot + 1);
+        found = map_get(t->signing_by_domain, domain);
+        if (found && !found->subdomains)
+            found = NULL;
+    }
+    return found;
+}
+
+static const struct signing_domain *covering_any(const struct tenant *t, struct str domain) {
+    if (domain.len && domain.at[domain.len - 1] == '.')
+        domain.len--;
+    if (!domain.len)
+        return NULL;
+    if (!bytes_8bit(domain))
+        return covering(t, domain);
+    struct arena *arena = arena_new(0);
+    struct str normal;
+    const struct signing_domain *found =
+        domain_normal(arena, domain, &normal) == 0 ? covering(t, normal) : NULL;
+    arena_free(arena);
+    return found;
+}
+
+const struct signing_domain *signing_domain_for(const struct tenant *t, struct str from_domain) {
+    if (!t || !t->signing_count)
+        return NULL;
+    const struct signing_domain *found = covering_any(t, from_domain);
+    return found || !t->domain_count ? found : covering(t, t->domains[0]);
+}
+
+const struct signing_set *signing_set_at(const struct signing_domain *d, int64_t now_wall_ms) {
+    if (!d->rotation)
+        return &d->configured;
+    /* Loaded after the switch, there are no old keys to go back to when the clock does. */
+    bool old = rotation_phase(d->rotation, now_wall_ms) == ROTATION_PENDING && d->old.keys[0].key;
+    return old ? &d->old : &d->next;
+}
+
+size_t signing_keys(const struct tenant *t, struct str from_domain, int64_t now_wall_ms,
+                    struct dkim_signer ret[DKIM_SIGN_MAX]) {
+    const struct signing_domain *d = signing_domain_for(t, from_domain);
+    const struct signing_set *set = d ? signing_set_at(d, now_wall_ms) : NULL;
+    size_t count = 0;
+    for (size_t i = 0; set && i < set->count; i++)
+        if (set->keys[i].key)
+            ret[count++] = (struct dkim_signer){.key = set->keys[i].key,
+                                                .domain = d->domain,
+                                                .selector = set->keys[i].selector,
+                                                .identity = STR("")};
+    return count;
+}
