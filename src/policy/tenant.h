@@ -13,14 +13,16 @@ struct pools; /* pool/pool.h */
 struct tenant;
 struct passwd;
 struct signing_domain; /* policy/signing.h */
+struct tls_trust; /* rt/tls_peer.h */
 
 struct connector {
     struct str name;
     const struct tenant *tenant;
-    struct ip_range *addresses;
+    struct ip_range *addresses; /* none only with a certificate */
     size_t address_count;
-    struct str certificate; /* accepted, not active in this version */
-    struct str *skip;       /* accepted, not active in this version */
+    struct str certificate;        /* normalised name, or "*." and one (policy/certificate.h); "" none */
+    const struct tls_trust *trust; /* who vouches for it; NULL without a certificate */
+    struct str *skip;              /* accepted, not active in this version */
     size_t skip_count;
     bool trust_verdict;
     struct str deliver_host; /* where mail for the tenant's own domains goes: host name or literal; "" none */
@@ -65,6 +67,8 @@ enum verdict_failure { VERDICT_DEFER, VERDICT_REGULAR, VERDICT_HIGH_RISK };
 struct policy {
     struct tenant *tenants;
     size_t tenant_count;
+    struct tls_trust **trusts; /* of the connectors, to be freed; the first is the system's, or NULL */
+    size_t trust_count;
     struct map *by_domain; /* normalised accepted domain -> struct tenant */
     /* verdict { } */
     struct str verdict_header_name, verdict_header_value; /* "" when not set */

@@ -24,6 +24,9 @@ struct stream *stream_free(struct stream *);
 struct str stream_input(const struct stream *);
 /* Waits for more input and appends it to the buffer. FULL: the buffer already holds its maximum (64 KiB). */
 [[nodiscard]] int stream_fill(struct stream *, int64_t deadline);
+/* Puts what is in the input buffer back: the next stream_fill, or the handshake of stream_start_tls, reads it
+ * first. For a header before the protocol proper. */
+void stream_unread(struct stream *);
 /* Drops `len` bytes off the front of the input buffer. */
 void stream_consume(struct stream *, size_t len);
 
@@ -45,9 +48,16 @@ const char *stream_tls_cipher(const struct stream *);
 
 /* The descriptor, -1 where there is none. */
 int stream_fd(const struct stream *);
-/* The addresses by getpeername and getsockname, asked anew at each call. False where there are none. */
+/* The addresses by getpeername and getsockname, asked anew at each call. False where there are none. After
+ * stream_set_peer the peer is what was set. */
 bool stream_peer(const struct stream *, struct ip *ret_ip, uint16_t *ret_port);
 bool stream_local(const struct stream *, struct ip *ret_ip, uint16_t *ret_port);
+
+/* The true client, told by a proxy that is trusted (proxy.h). */
+void stream_set_peer(struct stream *, const struct ip *, uint16_t port);
+/* True after stream_set_peer: *ret_proxy is the address that connected to us, all zero where there is none.
+ */
+bool stream_proxied(const struct stream *, struct ip *ret_proxy);
 
 /* Takes over a connected socket, and makes it non-blocking. */
 struct stream *stream_of_fd(int fd);

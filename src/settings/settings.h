@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "base/ip.h"
+#include "base/ip_range.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "policy/tenant.h"
@@ -35,11 +36,15 @@ struct listener {
     int64_t max_size; /* bytes; EHLO SIZE */
     unsigned max_recipients;
     unsigned max_connections, max_connections_per_client;
-    unsigned max_commands;   /* per connection */
-    unsigned max_errors;     /* per connection, then 421 */
-    int64_t timeout_ms;      /* for a command (RFC 5321 4.5.3.2.7) */
-    int64_t data_timeout_ms; /* for a block of data */
-    unsigned min_rate;       /* bytes per second that data must keep up */
+    unsigned max_commands;        /* per connection */
+    unsigned max_errors;          /* per connection, then 421 */
+    int64_t timeout_ms;           /* for a command (RFC 5321 4.5.3.2.7) */
+    int64_t data_timeout_ms;      /* for a block of data */
+    unsigned min_rate;            /* bytes per second that data must keep up */
+    const struct ip_range *proxy; /* peers that begin with a PROXY header */
+    size_t proxy_count;
+    const struct ip_range *xforward; /* peers that may use XFORWARD */
+    size_t xforward_count;
 };
 
 struct tls_files {

@@ -29,7 +29,10 @@ struct smtp_server_settings {
     int64_t data_ms;         /* for the next octets of data */
     int64_t tls_ms;          /* for a handshake */
     int64_t write_ms;        /* for the client to take our replies */
-    size_t data_rate;        /* in data: at least so many octets per data_rate_ms (0: no minimum) */
+    const struct ip_range
+        *xforward; /* peers that may tell who their client was; EHLO offers it to them only */
+    size_t xforward_count;
+    size_t data_rate; /* in data: at least so many octets per data_rate_ms (0: no minimum) */
     int64_t data_rate_ms;
 };
 
@@ -37,22 +40,35 @@ struct smtp_server_settings {
  * errors, 3 AUTHs, 1 KiB per minute of data, TLS none, AUTH none. */
 struct smtp_server_settings smtp_server_defaults(void);
 
+/* What a trusted peer says of the client that gave it the next message (XFORWARD). It ends with the
+ * transaction. */
+struct smtp_xforward {
+    bool given;     /* at least one attribute came since the last transaction */
+    struct ip addr; /* none: not told, or unavailable */
+    uint16_t port;  /* 0: the same */
+    struct str name, helo, proto, ident,
+        source; /* printable, 255 octets at most; "": not told, or unavailable */
+};
+
 /* What the hooks may see. Views live in `arena`, as long as the connection. */
 struct smtp_session {
     const struct smtp_server_settings *settings;
     struct ip peer, local; /* all zero where the stream has none */
     uint16_t peer_port, local_port;
-    struct str helo;           /* empty before EHLO or HELO; forgotten by STARTTLS */
-    bool esmtp;                /* it was EHLO */
-    const char *tls_version;   /* NULL without TLS */
-    const char *tls_cipher;    /* NULL without TLS */
-    struct str user;           /* as the auth hook names it; empty: not authenticated */
-    bool idle;                 /* waits for a command */
-    unsigned accepted;         /* messages so far */
-    struct arena *arena;       /* of the connection */
-    struct arena *transaction; /* of the transaction: from the mail hook to data_end or reset */
-    struct smtp_mail mail;     /* the transaction's, while it is open */
-    unsigned recipients;       /* accepted in this transaction */
+    struct ip proxied_by; /* peer is what this proxy said (PROXY protocol); none: it is the socket's */
+    struct smtp_xforward xforward; /* for this transaction, or the next */
+    struct stream *stream;         /* for its certificate (rt/tls_peer.h) only */
+    struct str helo;               /* empty before EHLO or HELO; forgotten by STARTTLS */
+    bool esmtp;                    /* it was EHLO */
+    const char *tls_version;       /* NULL without TLS */
+    const char *tls_cipher;        /* NULL without TLS */
+    struct str user;               /* as the auth hook names it; empty: not authenticated */
+    bool idle;                     /* waits for a command */
+    unsigned accepted;             /* messages so far */
+    struct arena *arena;           /* of the connection */
+    struct arena *transaction;     /* of the transaction: from the mail hook to data_end or reset */
+    struct smtp_mail mail;         /* the transaction's, while it is open */
+    unsigned recipients;           /* accepted in this transaction */
 };
 
 /* "SMTP", "ESMTP", "ESMTPS", "ESMTPSA", "UTF8SMTP..." for Received (RFC 3848, 6531 4.3). */
