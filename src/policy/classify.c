@@ -54,13 +54,13 @@ static enum answer lacks_dns(struct inquiry *q, bool of_from) {
     for (size_t i = 0; i < count; i++) {
         if (records[i].fact != FACT_UNKNOWN)
             continue;
-        q->question = (struct classify_question){of_from, records[i].type};
+        q->question = (struct classify_question){.of_from = of_from, .type = records[i].type};
         return ASK;
     }
     for (size_t i = 0; i < count; i++) {
         if (records[i].fact != FACT_FAILED)
             continue;
-        q->question = (struct classify_question){of_from, records[i].type};
+        q->question = (struct classify_question){.of_from = of_from, .type = records[i].type};
         return CANT_TELL;
     }
     q->reason = str_printf(q->arena, "the domain %.*s of %s has no %s and no MX record", STR_FMT(d->domain),

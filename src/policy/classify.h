@@ -10,6 +10,8 @@
 #include "policy/verdict.h"
 #include "rt/resolver.h"
 
+struct arrival_result; /* auth/arrival.h */
+
 /* One DNS question about a domain. The zero value is "not asked". */
 enum dns_fact { FACT_UNKNOWN, FACT_YES, FACT_NONE, FACT_FAILED };
 
@@ -24,7 +26,14 @@ struct classify_facts {
     bool null_reverse_path;
     bool delivery_report;
     bool relayed; /* of the attribution */
-    bool aaaa;    /* an AAAA counts as an address: classify { aaaa } */
+    /* Came without login and connector (mail for a forward): the reverse-path is only a claim, be its domain
+     * accepted or not. */
+    bool from_outside;
+    /* What SPF and DKIM said on arrival, and which of them may verify a sender: relay { }. NULL or not
+     * checked: nobody is verified. */
+    const struct arrival_result *arrival;
+    bool relay_spf, relay_dkim;
+    bool aaaa; /* an AAAA counts as an address: classify { aaaa } */
     struct domain_facts reverse_path, from;
 };
 
@@ -32,6 +41,7 @@ struct decision {
     enum mail_class class;
     struct str rule;   /* "own", "spam", "no-sender-dns+relayed", ...: static */
     struct str reason; /* sentences for people, in the arena */
+    bool verified;     /* a foreign (or from outside) reverse-path that SPF or DKIM verified: SRS applies */
 };
 
 enum classify_step {
@@ -40,9 +50,17 @@ enum classify_step {
     CLASSIFY_FAILED, /* a look-up that decides has failed: *ret_question names it */
 };
 
+enum classify_check {
+    CHECK_SENDER_DNS, /* has the domain records: of_from, type */
+    CHECK_SPF,        /* SPF on arrival had a temporary error (only with CLASSIFY_FAILED) */
+    CHECK_DKIM,       /* so had the key of an aligned signature */
+};
+
 struct classify_question {
+    enum classify_check check;
     bool of_from; /* facts.from, else facts.reverse_path */
     enum dns_type type;
+    struct str why; /* with CHECK_SPF and CHECK_DKIM: what went wrong, "SPF of a.test: ..." */
 };
 
 enum classify_step classify(const struct classify_facts *, struct arena *, struct decision *ret_decision,

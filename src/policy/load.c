@@ -40,21 +40,30 @@ static void load_addresses(struct loading *l, const struct config_node *node, st
     }
 }
 
+static void load_skip(struct loading *l, const struct config_node *node, struct connector *c) {
+    struct config_list list = config_list(node, "skip");
+    c->skip = arena_array(l->arena, struct ip_range, list.count);
+    for (size_t i = 0; i < list.count; i++) {
+        if (str_eq(list.at[i], STR("last")))
+            c->skip_last = true;
+        else if (ip_range_parse(list.at[i], &c->skip[c->skip_count]) == 0)
+            c->skip_count++;
+        else
+            config_complain(l->errors, node, "skip",
+                            "\"%.*s\" is no address, range or network, and not \"last\"",
+                            STR_FMT(list.at[i]));
+    }
+    if (c->skip_last && list.count > 1)
+        config_complain(l->errors, node, "skip", "\"last\" stands alone: it is exactly one hop");
+}
+
 static void load_connector(struct loading *l, const struct config_node *node, struct connector *c) {
-    struct config_list skip = config_list(node, "skip");
     struct str deliver = config_string(node, "deliver");
     c->name = config_title(node);
     c->certificate = config_string(node, "certificate");
     c->trust_verdict = config_bool(node, "trust-verdict");
-    c->skip = arena_array(l->arena, struct str, skip.count);
-    for (size_t i = 0; i < skip.count; i++) {
-        struct ip_range range;
-        if (!str_eq(skip.at[i], STR("last")) && ip_range_parse(skip.at[i], &range) != 0)
-            config_complain(l->errors, node, "skip",
-                            "\"%.*s\" is no address, range or network, and not \"last\"",
-                            STR_FMT(skip.at[i]));
-        c->skip[c->skip_count++] = skip.at[i];
-    }
+    c->srs = config_bool(node, "srs");
+    load_skip(l, node, c);
     load_addresses(l, node, c);
     if (deliver.len && !parse_host_port(l->arena, deliver, &c->deliver_host, &c->deliver_port)) {
         config_complain(l->errors, node, "deliver", "deliver: \"%.*s\" is not \"host:port\"",
@@ -133,6 +142,8 @@ static void load_pools(struct loading *l, const struct config_node *node, struct
 static void load_forward(struct loading *l, const struct config_node *section, struct tenant *t) {
     struct config_list to = config_list(section, "to");
     struct forward *f = &t->forwards[t->forward_count];
+    f->tenant = t;
+    f->keep = config_bool(section, "keep");
     f->address = address_normal(l->arena, config_title(section));
     if (!f->address.at) {
         config_complain(l->errors, section, NULL, "\"%.*s\" is no mail address",
@@ -224,6 +235,8 @@ struct policy *policy_load(struct arena *arena, const struct config_node *root,
     struct config_sections tenants = config_sections(root, "tenant");
     policy->by_domain = map_new(true);
     policy->aaaa = config_bool(config_section_or_empty(root, "classify"), "aaaa");
+    policy->relay_dkim = config_bool(config_section_or_empty(root, "relay"), "dkim");
+    policy->relay_spf = config_bool(config_section_or_empty(root, "relay"), "spf");
     load_verdict(&l, root);
     policy->tenants = arena_array(arena, struct tenant, tenants.count);
     for (size_t i = 0; i < tenants.count; i++)

@@ -16,8 +16,12 @@ static const struct config_option connector_options[] = {
      .doc = "Name in its client certificate."},
     {.name = "skip",
      .kind = CONFIG_LIST,
-     .inactive = true,
-     .doc = "Hops of the Received chain to skip when the original client is looked for, or `last`."},
+     .doc = "Addresses, ranges and networks of servers that are passed over when Received is walked outwards "
+            "for the client that SPF is checked for; private ones are too. Or `last`: exactly one hop."},
+    {.name = "srs",
+     .kind = CONFIG_BOOL,
+     .preset = "false",
+     .doc = "Rewrite the reverse-path of forwarded mail (`srs`) on its way to `deliver` too."},
     {.name = "trust-verdict",
      .kind = CONFIG_BOOL,
      .preset = "false",
@@ -74,6 +78,10 @@ static const struct config_option forward_options[] = {
      .min = 1,
      .required = true,
      .doc = "Addresses that get the mail instead."},
+    {.name = "keep",
+     .kind = CONFIG_BOOL,
+     .preset = "false",
+     .doc = "The address itself gets the mail as well."},
     {.kind = CONFIG_END},
 };
 
@@ -82,32 +90,39 @@ static const struct config_option sending_options[] = {
      .kind = CONFIG_INTEGER,
      .preset = "0",
      .max = 10000,
+     .inactive = true,
      .doc = "Recipients outside of the tenant a sender may have in an hour; 0 is the service's default."},
     {.name = "internal-per-hour",
      .kind = CONFIG_INTEGER,
      .preset = "0",
      .max = 10000,
+     .inactive = true,
      .doc = "Recipients inside of the tenant a sender may have in an hour; 0 is the service's default."},
     {.name = "per-day",
      .kind = CONFIG_INTEGER,
      .preset = "0",
      .max = 10000,
+     .inactive = true,
      .doc = "Recipients a sender may have in 24 hours; 0 is the service's default."},
     {.name = "per-minute",
      .kind = CONFIG_INTEGER,
      .preset = "0",
      .max = 10000,
+     .inactive = true,
      .doc = "Messages a sender may send in a minute; 0 is the service's default."},
     {.name = "action",
      .kind = CONFIG_ENUM,
      .preset = "restrict-today",
      .words = action_words,
+     .inactive = true,
      .doc = "What happens to a sender over a limit."},
     {.name = "forwarding",
      .kind = CONFIG_ENUM,
      .preset = "automatic",
      .words = forwarding_words,
-     .doc = "May users forward their mail to the outside?"},
+     .doc = "May mail be forwarded to addresses outside of the tenant's domains? `automatic` is `off`. The "
+            "policy "
+            "titled `default` counts, else the first; without one, it may."},
     {.kind = CONFIG_END},
 };
 
@@ -141,14 +156,12 @@ const struct config_option tenant_options[] = {
      .kind = CONFIG_TITLED,
      .options = forward_options,
      .title_doc = "address",
-     .inactive = true,
      .doc = "An address whose mail is forwarded."},
     {.name = "policy",
      .kind = CONFIG_TITLED,
      .options = sending_options,
      .title_doc = "policy name",
-     .inactive = true,
-     .doc = "Limits for the tenant's senders."},
+     .doc = "Limits for the tenant's senders, and whether they may forward."},
     {.kind = CONFIG_END},
 };
 
@@ -176,5 +189,19 @@ const struct config_option classify_options[] = {
      .kind = CONFIG_BOOL,
      .preset = "true",
      .doc = "Does an AAAA record save a sender's domain, that has no A and no MX, from `no-sender-dns`?"},
+    {.kind = CONFIG_END},
+};
+
+const struct config_option relay_options[] = {
+    {.name = "dkim",
+     .kind = CONFIG_BOOL,
+     .preset = "true",
+     .doc = "Does a DKIM signature that is aligned with the reverse-path's domain and passes on arrival keep "
+            "mail of a foreign sender out of the relay pool?"},
+    {.name = "spf",
+     .kind = CONFIG_BOOL,
+     .preset = "true",
+     .doc =
+         "Does SPF (MAIL FROM) that passes on arrival keep mail of a foreign sender out of the relay pool?"},
     {.kind = CONFIG_END},
 };

@@ -9,11 +9,12 @@
 #include "base/str.h"
 #include "config/config.h"
 
-struct pools; /* pool/pool.h */
+struct pools;        /* pool/pool.h */
+struct srs_settings; /* auth/srs.h */
 struct tenant;
 struct passwd;
 struct signing_domain; /* policy/signing.h */
-struct tls_trust; /* rt/tls_peer.h */
+struct tls_trust;      /* rt/tls_peer.h */
 
 struct connector {
     struct str name;
@@ -22,8 +23,10 @@ struct connector {
     size_t address_count;
     struct str certificate;        /* normalised name, or "*." and one (policy/certificate.h); "" none */
     const struct tls_trust *trust; /* who vouches for it; NULL without a certificate */
-    struct str *skip;              /* accepted, not active in this version */
+    struct ip_range *skip;         /* hops of Received that are passed over: policy/original_client.h */
     size_t skip_count;
+    bool skip_last; /* `skip = {"last"}`: exactly one hop; `skip` is then empty */
+    bool srs;       /* rewrite the reverse-path of mail to `deliver` too */
     bool trust_verdict;
     struct str deliver_host; /* where mail for the tenant's own domains goes: host name or literal; "" none */
     uint16_t deliver_port;
@@ -31,8 +34,10 @@ struct connector {
 
 struct forward {
     struct str address; /* normalised wire form */
-    struct str *to;
+    struct str *to;     /* likewise; at least one */
     size_t to_count;
+    bool keep; /* the address itself gets the mail too */
+    const struct tenant *tenant;
 };
 
 enum limit_action { LIMIT_ALERT, LIMIT_RESTRICT_TODAY, LIMIT_RESTRICT };
@@ -56,10 +61,11 @@ struct tenant {
     struct signing_domain *signing;     /* the `dkim` sections, in written order */
     size_t signing_count;
     struct map *signing_by_domain; /* normalised domain -> struct signing_domain */
-    struct forward *forwards;      /* accepted, not active in this version */
+    struct forward *forwards;
     size_t forward_count;
-    struct sending_policy *policies; /* accepted, not active in this version */
+    struct sending_policy *policies; /* but for `forwarding` not active in this version */
     size_t policy_count;
+    const struct srs_settings *srs; /* its own, or the root's with the domain filled in; NULL: none */
 };
 
 enum verdict_failure { VERDICT_DEFER, VERDICT_REGULAR, VERDICT_HIGH_RISK };
@@ -69,13 +75,17 @@ struct policy {
     size_t tenant_count;
     struct tls_trust **trusts; /* of the connectors, to be freed; the first is the system's, or NULL */
     size_t trust_count;
-    struct map *by_domain; /* normalised accepted domain -> struct tenant */
+    struct map *by_domain;  /* normalised accepted domain -> struct tenant */
+    struct map *by_forward; /* address of a forward in any case -> struct forward */
+    struct map *by_srs;     /* domain of an `srs` -> struct srs_owner, see policy_srs_of_domain */
     /* verdict { } */
     struct str verdict_header_name, verdict_header_value; /* "" when not set */
     struct str rspamd;                                    /* accepted, not active in this version */
     enum verdict_failure on_failure;
     /* classify { } */
     bool aaaa;
+    /* relay { }: which checks save mail of a foreign sender from the relay pool */
+    bool relay_dkim, relay_spf;
 };
 
 /* The tenant in whose accepted domains `domain` is (any spelling), or NULL. Subdomains count only when
@@ -85,10 +95,15 @@ const struct tenant *policy_tenant(const struct policy *, struct str name);
 bool tenant_accepts(const struct policy *, const struct tenant *, struct str domain);
 /* The connector through which mail for that accepted domain is delivered (`deliver`), or NULL. */
 const struct connector *policy_deliver_of_domain(const struct policy *, struct str domain);
+/* May the tenant's users forward to addresses outside of its domains? By the policy titled "default", else
+ * the first; `automatic` is off, as at Microsoft 365; without any policy they may. */
+bool tenant_may_forward_outside(const struct tenant *);
 bool connector_has_ip(const struct connector *, const struct ip *);
 
-/* The tables of `tenant "name" { }`, `verdict { }` and `classify { }`. */
+/* The tables of `tenant "name" { }`, `verdict { }`, `classify { }`, `relay { }` and `srs { }`. */
 extern const struct config_option tenant_options[];
+extern const struct config_option relay_options[];
+extern const struct config_option srs_options[];
 extern const struct config_option verdict_options[];
 extern const struct config_option classify_options[];
 
@@ -97,9 +112,9 @@ struct policy_checks {
     const struct pools *pools; /* the pools that `pools { }` may name; NULL: not checked */
 };
 
-/* Reads tenants, verdict and classify from the configuration's root, the user files, the DKIM keys and what
- * is on record of their rotation. Problems go to `errors`; the result then lacks what was wrong. Lives in the
- * arena but for what policy_close gives back. Never NULL. */
+/* Reads tenants, verdict, classify, relay and srs from the configuration's root, the user files, the DKIM
+ * keys and what is on record of their rotation. Problems go to `errors`; the result then lacks what was
+ * wrong. Lives in the arena but for what policy_close gives back. Never NULL. */
 struct policy *policy_load(struct arena *, const struct config_node *root, const struct policy_checks *,
                            struct config_errors *);
 /* Gives back the maps, the user files and the keys, before the arena goes. NULL is fine. */

@@ -109,10 +109,7 @@ static void test_problems(void **state) {
 /* What has no function yet is never silently ignored. */
 static void test_inactive_warns(void **state) {
     static const char *const texts[] = {
-        "tenant \"a\" { domains = {\"a.example\"} forward \"x@a.example\" { to = {\"b@c.example\"} } }",
         "tenant \"a\" { domains = {\"a.example\"} policy \"p\" { per-day = 10 } }",
-        "tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"10.0.0.1\"} skip = "
-        "{\"last\"} } }",
         "tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"10.0.0.1\"} certificate = "
         "\"n\" } }",
         "verdict { rspamd = \"http://127.0.0.1:11333\" }",

@@ -63,7 +63,7 @@ static const struct {
      .errors = {"@/t.conf:7: key @/state/k can't be read: No such file or directory"}},
     {GOOD "tenant a { domains = {a.example}\n policy p { per-day = 5 } }",
      .warnings = {"@/t.conf: there is no listener: no mail comes in by SMTP",
-                  "@/t.conf:6: `policy` is accepted, but not active in this version"}},
+                  "@/t.conf:6: `per-day` is accepted, but not active in this version"}},
 };
 
 /* `*` at the end of the expectation stands for anything. */

@@ -134,9 +134,11 @@ static void test_restart(void **state) {
 static void test_sample(void **state) {
     static const char *const WARNINGS[] = {
         "`certificate` is accepted, but not active in this version",
-        "`skip` is accepted, but not active in this version",
-        "`forward` is accepted, but not active in this version",
-        "`policy` is accepted, but not active in this version",
+        "`external-per-hour` is accepted, but not active in this version",
+        "`internal-per-hour` is accepted, but not active in this version",
+        "`per-day` is accepted, but not active in this version",
+        "`per-minute` is accepted, but not active in this version",
+        "`action` is accepted, but not active in this version",
         "`rspamd` is accepted, but not active in this version",
         "`on-failure` is accepted, but not active in this version",
     };
