@@ -9,6 +9,9 @@
  * Public suffixes (co.uk) and domains without one align with themselves only; what is no domain (a literal,
  * "") with nothing. */
 bool align_same_organisation(struct str domain_a, struct str domain_b);
+/* The organisational domain of `domain`, lower case, A-labels; a public suffix, and what is below none, is
+ * its own. "" for what is no domain. */
+struct str align_organisation(struct arena *, struct str domain);
 /* Is `domain` equal to `parent` or below it? Spelling as above; no suffix list. */
 bool align_subdomain_or_same(struct str domain, struct str parent);
 
