@@ -109,7 +109,7 @@ static void check_message(struct arc_verify *v, struct dkim_lookups *lookups) {
     dkim_body_hash_end(&v->body, digest);
     if ((s->has_length && s->length > v->body.total) ||
         CRYPTO_memcmp(digest, s->body_hash.at, DKIM_DIGEST_SIZE) != 0) {
-        fail(v, s->instance, STR("the body is not the one that was signed"));
+        fail(v, s->instance, STR("the body hash does not match"));
         return;
     }
     struct dkim_fields fields = dkim_fields_of(v->arena, v->header);

@@ -13,12 +13,14 @@ const char *arc_result_name(enum arc_result);
 
 struct arc_verdict {
     enum arc_result result;
-    unsigned instances; /* the highest i= that was found, 0 to 50 */
-    bool ended;         /* the newest seal says cv=fail: nobody may seal on top */
-    bool temporary;     /* fail only because the DNS did not answer */
-    struct str reason;  /* for people; "" with none and pass */
-    struct str domain;  /* d= of the newest seal; "" when not known */
-    struct str results; /* what the newest set's ARC-Authentication-Results says after i=; unfolded */
+    unsigned instances;   /* the highest i= that was found, 0 to 50 */
+    bool ended;           /* the newest seal says cv=fail: nobody may seal on top */
+    unsigned oldest_pass; /* with pass: the oldest instance from which on the message is unchanged; 0: all
+                             (RFC 8617 5.2) */
+    bool temporary;       /* fail only because the DNS did not answer */
+    struct str reason;    /* for people; "" with none and pass */
+    struct str domain;    /* d= of the newest seal; "" when not known */
+    struct str results;   /* what the newest set's ARC-Authentication-Results says after i=; unfolded */
 };
 
 struct arc_verify;

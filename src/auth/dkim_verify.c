@@ -113,7 +113,7 @@ static enum dkim_result judge(struct dkim_verify *v, struct dkim_lookups *lookup
     }
     verdict->unsigned_bytes = s->has_length ? body->total - s->length : 0;
     if (CRYPTO_memcmp(s->body_hash.at, v->digests[judged->body], DKIM_DIGEST_SIZE) != 0) {
-        verdict->reason = STR("the body is not the one that was signed");
+        verdict->reason = STR("the body hash does not match");
         return DKIM_FAIL;
     }
     header_digest(v, s, digest);

@@ -251,10 +251,14 @@ static void set_identity(struct spf_work *w) {
 static struct str reason_of(struct spf_work *w) {
     const struct spf_check *c = w->ret;
     char ip[IP_TEXT_SIZE];
+    struct str bare = str_from_index(c->mechanism, c->mechanism.len && strchr("+-~?", c->mechanism.at[0]));
+    bool network = str_starts_nocase(bare, STR("ip4:")) || str_starts_nocase(bare, STR("ip6:"));
+    bool own = str_eq_nocase(c->mechanism_domain, c->domain);
     ip_text(&w->query->ip, ip);
     if (c->mechanism.len)
-        return str_printf(w->arena, "%s matches \"%.*s\" of %.*s", ip, STR_FMT(str_head(c->mechanism, 100)),
-                          STR_FMT(c->mechanism_domain));
+        return str_printf(w->arena, "%s %s %.*s%s%.*s", ip, network ? "is in" : "matches",
+                          STR_FMT(str_head(c->mechanism, 100)), own ? "" : " of ",
+                          STR_FMT(own ? STR_NULL : c->mechanism_domain));
     if (c->result == SPF_NEUTRAL)
         return str_printf(w->arena, "%s matches nothing in the record of %.*s", ip, STR_FMT(c->domain));
     return w->fault;
