@@ -60,7 +60,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cmd_check, cmd_explain, cmd_trace, cmd_queue, cmd_pool, cmd_source,
-    cmd_status, cmd_reload, cmd_send, cmd_sendmail, cmd_spool;
+    cmd_status, cmd_reload, cmd_send, cmd_sendmail, cmd_spool, cmd_dkim;
 
 /* ---- options.c ---- */
 
@@ -85,12 +85,13 @@ int cli_main(struct cli *, const struct cli_command *const *commands, int argc, 
 
 struct cli_places {
     const char *socket;
-    const char *trace_dir, *spool_dir, *node; /* NULL when the configuration does not say, or can't be read */
+    const char *trace_dir, *spool_dir, *node, *state,
+        *user; /* NULL when the configuration does not say, or can't be read */
 };
 /* Where the daemon of this configuration is, also when the configuration has errors or names files that this
  * user can't read. USAGE: there is no such file (said). */
 int cli_find(struct cli *, struct cli_places *ret);
-/* `state` and the API's socket of a configuration's text that need not be right; for cli_find. */
+/* `state`, `user` and the API's socket of a configuration's text that need not be right; for cli_find. */
 struct cli_places cli_scan(struct arena *, struct str text, const char *file);
 
 /* ---- ask.c ---- */
@@ -124,7 +125,7 @@ struct cli_column {
 /* To cli->out, as they are. */
 void cli_print(struct cli *, struct str bytes);
 /* JSON lines as the options say: passed on, CSV with every member, or a table of these columns (ended by a
- * NULL title). Returns the number of rows. */
+ * NULL title; NULL when one of the options is given). Returns the number of rows. */
 size_t cli_rows(struct cli *, struct str lines, const struct cli_column *columns);
 /* Members of one JSON object, a line each, with titles in place of keys where `columns` names them. */
 void cli_object(struct cli *, struct str line);

@@ -62,7 +62,7 @@ static struct str unquoted(struct str token) {
 
 struct cli_places cli_scan(struct arena *arena, struct str text, const char *file) {
     struct str token, before = STR_NULL, name = STR_NULL, section = STR_NULL, state = STR_NULL,
-                      socket = STR_NULL;
+                      socket = STR_NULL, user = STR_NULL;
     struct cli_places places = {.socket = CLI_SOCKET};
     int depth = 0;
     while ((token = next_token(&text)).len) {
@@ -77,6 +77,8 @@ struct cli_places cli_scan(struct arena *arena, struct str text, const char *fil
         } else if (str_eq(before, STR("="))) {
             if (depth == 0 && str_eq(name, STR("state")))
                 state = unquoted(token);
+            if (depth == 0 && str_eq(name, STR("user")))
+                user = unquoted(token);
             if (depth == 1 && str_eq(section, STR("api")) && str_eq(name, STR("socket")))
                 socket = unquoted(token);
         } else if (!str_eq(token, STR("="))) {
@@ -89,7 +91,10 @@ struct cli_places cli_scan(struct arena *arena, struct str text, const char *fil
         state = str_printf(arena, "%s/%.*s", dirname(copy), STR_FMT(state));
         free(copy);
     }
+    if (user.len)
+        places.user = str_c(arena, user);
     if (state.len) {
+        places.state = str_c(arena, state);
         places.socket = str_printf(arena, "%.*s/api.sock", STR_FMT(state)).at;
         places.trace_dir = str_printf(arena, "%.*s/trace", STR_FMT(state)).at;
         places.spool_dir = str_printf(arena, "%.*s/spool", STR_FMT(state)).at;
@@ -113,6 +118,8 @@ int cli_find(struct cli *cli, struct cli_places *ret) {
         places.trace_dir = str_c(cli->arena, str_of(settings->trace_dir));
         places.spool_dir = str_c(cli->arena, str_of(settings->spool_dir));
         places.node = str_c(cli->arena, settings->node);
+        places.state = str_c(cli->arena, str_of(settings->state));
+        places.user = settings->user ? str_c(cli->arena, str_of(settings->user)) : NULL;
     } else if (readable) {
         places = cli_scan(cli->arena, text, cli->config);
     }

@@ -100,7 +100,7 @@ size_t cli_rows(struct cli *cli, struct str lines, const struct cli_column *colu
         cli_print(cli, lines);
         return count;
     }
-    while (columns[table.column_count].title)
+    while (columns && columns[table.column_count].title)
         table.column_count++;
     table.cells = arena_array(cli->arena, struct cli_cell, table.column_count * (count + 1));
     while (str_cut(&lines, '\n', &line)) {

@@ -1,0 +1,209 @@
+/* What DNS says of our keys, asked on a runtime of one worker. */
+#include "base/clock.h"
+#include "cmd/dkim.h"
+#include "flow/flow.h"
+#include "rt/fiber.h"
+#include "rt/resolver.h"
+#include <errno.h>
+#include <jansson.h>
+#include <semaphore.h>
+
+enum { FIBERS = 16 };
+
+const char *dkim_live_name(enum dkim_live live) {
+    static const char *const names[] = {
+#define X(name, text) [DKIM_LIVE_##name] = text,
+        DKIM_LIVE(X)
+#undef X
+    };
+    return names[live];
+}
+
+/* ---- comparing ---- */
+
+static void say(struct dkim_row *row, enum dkim_live live, struct str what) {
+    row->live = live;
+    row->what = what;
+}
+
+static void compare_record(struct arena *arena, struct str text, struct dkim_row *row) {
+    struct dkim_record record = {0};
+    struct str why;
+    if (dkim_record_parse(arena, text, &why, &record) != 0) {
+        say(row, DKIM_LIVE_DIFFERS, why);
+        return;
+    }
+    if (record.revoked)
+        say(row, DKIM_LIVE_REVOKED, STR("p= is empty: the key is withdrawn"));
+    else if (row->key && record.algorithm != dkim_key_algorithm(row->key))
+        say(row, DKIM_LIVE_DIFFERS, STR("k= is the other algorithm's"));
+    else if (row->key && !dkim_record_fits(&record, row->key))
+        say(row, DKIM_LIVE_DIFFERS,
+            record.bits == dkim_key_bits(row->key)
+                ? STR("p= is another key")
+                : str_printf(arena, "p= is another key, of %u bits", record.bits));
+    else if (!record.sha256)
+        say(row, DKIM_LIVE_DIFFERS, STR("h= leaves sha256 out"));
+    else if (!record.email)
+        say(row, DKIM_LIVE_DIFFERS, STR("s= leaves email out"));
+    else if (record.testing)
+        say(row, DKIM_LIVE_OK, STR("t=y: receivers may treat the mail as unsigned"));
+    else
+        say(row, DKIM_LIVE_OK, STR(""));
+    dkim_record_free(&record);
+}
+
+void dkim_compare(struct arena *arena, const struct dns_answer *answer, struct dkim_row *row) {
+    if (answer->status == DNS_FAILED)
+        say(row, DKIM_LIVE_FAILED, answer->why.len ? answer->why : STR("no answer"));
+    else if (answer->status == DNS_NONE || !answer->count)
+        say(row, DKIM_LIVE_MISSING, answer->nxdomain ? STR("no such name") : STR("no TXT at that name"));
+    else if (answer->count > 1)
+        say(row, DKIM_LIVE_DIFFERS,
+            str_printf(arena, "%zu TXT records stand there, and a receiver takes any", answer->count));
+    else
+        compare_record(arena, answer->records[0].text, row);
+}
+
+/* ---- asking ---- */
+
+struct asking {
+    struct cli *cli;
+    struct settings *settings;
+    struct dkim_rows *rows;
+    struct rt *rt;
+    struct resolver *resolver;
+    size_t next; /* touched on the worker only, as all below */
+    size_t running;
+    sem_t done;
+};
+
+static void run(void *arg) {
+    struct asking *a = arg;
+    while (a->next < a->rows->count) {
+        struct dkim_row *row = &a->rows->rows[a->next++];
+        struct dns_answer answer;
+        resolver_lookup(a->resolver, row->name, DNS_TXT, clock_mono_ms() + a->settings->dns.timeout_ms,
+                        a->cli->arena, &answer);
+        dkim_compare(a->cli->arena, &answer, row);
+    }
+    if (--a->running == 0)
+        sem_post(&a->done);
+}
+
+static void start(void *arg) {
+    struct asking *a = arg;
+    a->running = 1;
+    for (int i = 0; i < FIBERS; i++)
+        a->running += fiber_start(run, a) == 0;
+    if (--a->running == 0)
+        sem_post(&a->done);
+}
+
+/* A look-up that was given up may still be under way: the resolver goes when all fibers have ended. */
+static void close_resolver(void *arg) {
+    struct asking *a = arg;
+    a->resolver = resolver_free(a->resolver);
+}
+
+int dkim_ask(struct cli *cli, struct settings *settings, struct dkim_rows *rows) {
+    struct asking a = {.cli = cli, .settings = settings, .rows = rows};
+    struct str why = STR("the runtime can't be started");
+    for (size_t i = 0; i < rows->count; i++)
+        say(&rows->rows[i], DKIM_LIVE_FAILED, STR("no memory to ask"));
+    sem_init(&a.done, 0, 0);
+    int bad = rt_new(1, 1, NULL, &a.rt);
+    if (!bad) {
+        rt_at_end(a.rt, close_resolver, &a);
+        bad = flow_resolver(settings, rt_worker(a.rt, 0), cli->arena, &why, &a.resolver);
+    }
+    if (!bad)
+        bad = rt_start(a.rt);
+    if (bad) {
+        fprintf(cli->err, "sluice: %.*s\n", STR_FMT(cli_safe(cli->arena, why, 0)));
+    } else {
+        worker_post(rt_worker(a.rt, 0), start, &a);
+        while (sem_wait(&a.done) != 0 && errno == EINTR)
+            continue;
+    }
+    rt_free(a.rt);
+    sem_destroy(&a.done);
+    return bad ? CLI_NO : CLI_DONE;
+}
+
+/* ---- the report ---- */
+
+/* An old record that may go is no fault, wherever it is. */
+static bool at_fault(const struct dkim_row *row) {
+    return row->role != DKIM_OVER && row->live != DKIM_LIVE_OK;
+}
+
+static json_t *text(struct arena *arena, struct str s) {
+    return s.len ? json_string(str_c(arena, cli_safe(arena, s, 0))) : json_null();
+}
+
+static void add_line(struct cli *cli, const struct dkim_row *row, struct str advice, struct buf *lines) {
+    struct arena *arena = cli->arena;
+    json_t *line = json_object();
+    json_object_set_new(line, "domain", text(arena, row->domain->domain));
+    json_object_set_new(line, "selector", text(arena, row->selector));
+    json_object_set_new(line, "key", text(arena, dkim_key_text(arena, row->key)));
+    json_object_set_new(line, "use", text(arena, dkim_role_text(arena, row)));
+    json_object_set_new(line, "status", json_string(dkim_live_name(row->live)));
+    json_object_set_new(line, "fault", json_boolean(at_fault(row)));
+    json_object_set_new(line, "what", text(arena, row->what));
+    json_object_set_new(line, "name", text(arena, str_printf(arena, "%.*s.", STR_FMT(row->name))));
+    json_object_set_new(line, "advice", text(arena, advice));
+    char *dump = json_dumps(line, JSON_COMPACT);
+    buf_printf(lines, "%s\n", dump);
+    free(dump);
+    json_decref(line);
+}
+
+static void say_what_to_do(struct cli *cli, const struct dkim_row *row) {
+    struct arena *arena = cli->arena;
+    bool soon = row->role == DKIM_NEXT;
+    if (!at_fault(row))
+        return;
+    fprintf(cli->out, "\n%s%.*s%s of %.*s: %.*s%s%.*s\n", cli_paint(cli, CLI_RED), STR_FMT(row->selector),
+            cli_paint(cli, CLI_PLAIN), STR_FMT(row->domain->domain),
+            STR_FMT(str_of(dkim_live_name(row->live))), row->what.len ? ": " : "",
+            STR_FMT(cli_safe(arena, row->what, 0)));
+    if (row->live == DKIM_LIVE_FAILED || !row->record.len)
+        return;
+    fprintf(cli->out, "%s\n%.*s\n",
+            soon                     ? "publish before it signs, or receivers will refuse its signatures:"
+            : row->role == DKIM_KEEP ? "mail under way still has its signatures, keep:"
+                                     : "its signatures are refused until this is in DNS:",
+            STR_FMT(dkim_zone_line(arena, row->name, row->record)));
+}
+
+int dkim_check_rows(struct cli *cli, struct settings *settings, struct dkim_rows *rows) {
+    static const struct cli_column columns[] = {
+        {"DOMAIN", "domain", CLI_TEXT, .least = 12},
+        {"SELECTOR", "selector", CLI_TEXT, .least = 8},
+        {"KEY", "key", CLI_TEXT, .drop = 2},
+        {"USE", "use", CLI_TEXT, .least = 10, .drop = 1},
+        {"DNS", "status", CLI_STATUS},
+        {"WHAT", "what", CLI_TEXT, .least = 12},
+        {0},
+    };
+    struct buf lines __attribute__((cleanup(buf_free))) = {0};
+    int bad = dkim_ask(cli, settings, rows);
+    if (bad)
+        return bad;
+    for (size_t i = 0; i < rows->count; i++) {
+        add_line(cli, &rows->rows[i], dkim_advice(cli->arena, settings, rows->rows[i].domain), &lines);
+        bad |= at_fault(&rows->rows[i]) ? CLI_NO : CLI_DONE;
+    }
+    cli_rows(cli, buf_view(&lines), columns);
+    for (size_t i = 0; i < rows->count && !cli->json && !cli->csv; i++) {
+        const struct signing_domain *d = rows->rows[i].domain;
+        bool last = i + 1 == rows->count || rows->rows[i + 1].domain != d;
+        struct str advice = last ? dkim_advice(cli->arena, settings, d) : STR_NULL;
+        say_what_to_do(cli, &rows->rows[i]);
+        if (advice.len)
+            fprintf(cli->out, "\n%.*s: %.*s\n", STR_FMT(d->domain), STR_FMT(advice));
+    }
+    return bad;
+}
