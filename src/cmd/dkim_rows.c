@@ -60,7 +60,7 @@ struct str dkim_section_text(struct arena *arena, const char *state, struct str 
     struct buf text __attribute__((cleanup(buf_free))) = {0};
     buf_printf(&text, "dkim \"%.*s\" {", STR_FMT(domain));
     for (size_t i = 0; i < set->count; i++)
-        buf_printf(&text, "  %sselector = \"%.*s\"  %skey = \"%.*s\"", i ? "ed25519-" : "",
+        buf_printf(&text, "%s %sselector = \"%.*s\"  %skey = \"%.*s\"", i ? " " : "", i ? "ed25519-" : "",
                    STR_FMT(set->keys[i].selector), i ? "ed25519-" : "",
                    STR_FMT(relative(state, set->keys[i].file)));
     buf_str(&text, STR(" }"));
