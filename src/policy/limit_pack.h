@@ -8,6 +8,17 @@
 #pragma once
 #include "policy/limit_table.h"
 
+/* Time in half seconds since 2020-01-01 UTC, which fits 32 bits until 2088. Never within two days of either
+ * end, so that ages and turns can be reckoned from it. */
+#define LIMIT_EPOCH_MS INT64_C(1577836800000)
+enum { LIMIT_HALF_MARGIN = 2 * 86400 * 2 };
+static inline uint32_t limit_half(int64_t now) {
+    int64_t half = now < LIMIT_EPOCH_MS ? 0 : (now - LIMIT_EPOCH_MS) / 500;
+    int64_t least = LIMIT_HALF_MARGIN, most = (int64_t)UINT32_MAX - LIMIT_HALF_MARGIN;
+    return (uint32_t)(half < least ? least : half > most ? most : half);
+}
+static inline int64_t limit_half_ms(uint32_t half) { return LIMIT_EPOCH_MS + (int64_t)half * 500; }
+
 /* A window's tick in half seconds, how many ticks it spans, and its Rice parameter. */
 struct limit_span {
     uint32_t halves, ticks, rice;

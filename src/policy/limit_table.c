@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-/* 2020-01-01T00:00:00Z in ms; half seconds since then fit 32 bits until 2088. */
-#define EPOCH INT64_C(1577836800000)
 enum { BLOCK = 4096, HAND = 4, HAND_WHEN_FULL = 64, LONGEST_TURN = 65535, DAY = 24 * 3600 * 2 };
 
 /* What is on its way to the spool. */
@@ -31,16 +29,6 @@ uint64_t limit_key(uint64_t seed, struct str sender) {
     uint64_t key = str_hash_nocase(sender, seed);
     return key ? key : 1;
 }
-
-/* Never within two days of either end, so that ages and turns can be reckoned from it. */
-static uint32_t half_of(int64_t now) {
-    int64_t half = now < EPOCH ? 0 : (now - EPOCH) / 500;
-    return half < 2 * DAY                ? 2 * DAY
-           : half > UINT32_MAX - 2 * DAY ? (uint32_t)(UINT32_MAX - 2 * DAY)
-                                         : (uint32_t)half;
-}
-
-static int64_t time_of(uint32_t half) { return EPOCH + (int64_t)half * 500; }
 
 struct limit_table *limit_table_new(uint32_t capacity, uint64_t seed) {
     struct limit_table *t = xcalloc(1, sizeof *t);
@@ -246,7 +234,7 @@ void limit_table_look(const struct limit_table *t, uint64_t key, int64_t now,
                       const struct limit_bounds *bounds, struct limit_standing *ret) {
     struct limit_windows w;
     const struct reserved *r = map_get(t->reserved, key_name(&key));
-    uint32_t half = half_of(now);
+    uint32_t half = limit_half(now);
     open_windows(find(t, key), half, bounds, &w);
     for (enum limit_counter c = 0; c < LIMIT_COUNTERS; c++)
         ret->used[c] = limit_window_count(&w.of[c]);
@@ -256,13 +244,13 @@ void limit_table_look(const struct limit_table *t, uint64_t key, int64_t now,
         ret->used[LIMIT_RECIPIENTS_DAY] = sum(ret->used[LIMIT_RECIPIENTS_DAY], r->external + r->internal);
     }
     uint32_t turn = next_turn(&w, bounds);
-    ret->turn = turn > half ? time_of(turn) : now;
+    ret->turn = turn > half ? limit_half_ms(turn) : now;
 }
 
 int limit_table_reserve(struct limit_table *t, uint64_t key, int64_t now, const struct limit_bounds *bounds,
                         const struct limit_use *use, int64_t *ret_turn) {
     struct limit_windows w;
-    uint32_t half = half_of(now);
+    uint32_t half = limit_half(now);
     struct limit_record *r = record_of(t, key, half);
     if (!r)
         return SLUICE_EFULL;
@@ -273,7 +261,7 @@ int limit_table_reserve(struct limit_table *t, uint64_t key, int64_t now, const 
     take_turn(&w, turn);
     close_windows(r, &w);
     hold(t, key, use);
-    *ret_turn = turn > half ? time_of(turn) : now;
+    *ret_turn = turn > half ? limit_half_ms(turn) : now;
     return 0;
 }
 
@@ -281,10 +269,10 @@ void limit_table_settle(struct limit_table *t, uint64_t key, int64_t now, const 
                         const struct limit_use *use, bool committed) {
     struct limit_windows w;
     give_back(t, key, use);
-    struct limit_record *r = committed ? record_of(t, key, half_of(now)) : NULL;
+    struct limit_record *r = committed ? record_of(t, key, limit_half(now)) : NULL;
     if (!r)
         return;
-    open_windows(r, half_of(now), bounds, &w);
+    open_windows(r, limit_half(now), bounds, &w);
     count(&w, use);
     close_windows(r, &w);
 }
@@ -292,7 +280,7 @@ void limit_table_settle(struct limit_table *t, uint64_t key, int64_t now, const 
 int limit_table_replay(struct limit_table *t, uint64_t key, int64_t now, int64_t turn,
                        const struct limit_bounds *bounds, const struct limit_use *use) {
     struct limit_windows w;
-    uint32_t half = half_of(now), turn_half = half_of(turn);
+    uint32_t half = limit_half(now), turn_half = limit_half(turn);
     struct limit_record *r = record_of(t, key, half);
     if (!r)
         return SLUICE_EFULL;
