@@ -1,8 +1,8 @@
 #include "auth/arc.h"
 #include "auth/arc_set.h"
-#include "auth/dkim_signature.h"
+#include "auth/dkim_check.h"
+#include "rt/fiber.h"
 
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 
@@ -11,8 +11,9 @@ struct arc_verify {
     const struct header *header;
     struct arc_sets sets;
     struct dkim_signature seals[ARC_INSTANCES_MAX + 1];
-    struct dkim_signature message; /* of the newest set */
-    struct dkim_body_hash body;
+    struct dkim_signature
+        messages[ARC_INSTANCES_MAX + 1]; /* those before the newest: instance 0 when malformed */
+    struct dkim_bodies bodies;
     struct arc_verdict verdict; /* final when `decided` */
     bool decided;
 };
@@ -39,6 +40,20 @@ static void read_seals(struct arc_verify *v) {
             fail(v, i, STR("the seal says that the chain had failed"));
         else if (!str_eq(v->seals[i].cv, i == 1 ? STR("none") : STR("pass")))
             fail(v, i, STR("cv= of the seal does not go with its place"));
+    }
+}
+
+/* The newest message signature counts (5.2 step 4); the others tell since when the message is as it is. */
+static void read_messages(struct arc_verify *v) {
+    struct str why;
+    for (unsigned i = v->sets.highest; i >= 1 && !v->decided; i--) {
+        struct dkim_signature *s = &v->messages[i];
+        if (dkim_signature_parse(v->arena, DKIM_ARC_MESSAGE, v->sets.at[i].message, s, &why) == DKIM_PASS)
+            dkim_bodies_want(&v->bodies, s);
+        else if (i == v->sets.highest)
+            fail(v, i, why);
+        else
+            s->instance = 0;
     }
 }
 
@@ -70,11 +85,8 @@ struct arc_verify *arc_verify_new(struct arena *arena, const struct header *head
         v->decided = true;
     if (!v->decided)
         read_seals(v);
-    if (!v->decided && dkim_signature_parse(arena, DKIM_ARC_MESSAGE, v->sets.at[v->sets.highest].message,
-                                            &v->message, &why) != DKIM_PASS)
-        fail(v, v->sets.highest, why);
     if (!v->decided)
-        dkim_body_hash_start(&v->body, v->message.body_mode, v->message.has_length, v->message.length);
+        read_messages(v);
     return v;
 }
 
@@ -82,41 +94,30 @@ bool arc_verify_wants_body(const struct arc_verify *v) { return !v->decided; }
 
 void arc_verify_body(struct arc_verify *v, struct str chunk) {
     if (!v->decided)
-        dkim_body_hash_feed(&v->body, chunk);
+        dkim_bodies_feed(&v->bodies, chunk);
 }
 
-/* Checks one signature with its key. */
-static void check(struct arc_verify *v, struct dkim_lookups *lookups, const struct dkim_signature *s,
-                  const uint8_t digest[DKIM_DIGEST_SIZE]) {
-    const struct dkim_lookup *lookup = dkim_lookup_key(lookups, s);
+/* Has the signature a key that may have made it? If not, the chain fails. */
+static const struct dkim_record *key_of(struct arc_verify *v, struct dkim_lookups *lookups,
+                                        const struct dkim_signature *s) {
+    const struct dkim_lookup *lookup = dkim_lookups_find(lookups, s);
     struct str why;
     if (lookup->result != DKIM_PASS) {
         v->verdict.temporary = lookup->result == DKIM_TEMPERROR;
         fail(v, s->instance, lookup->why);
     } else if (dkim_key_allowed(&lookup->record, s, &why) != DKIM_PASS) {
         fail(v, s->instance, why);
-    } else if (!dkim_record_verify(&lookup->record, digest, s->b)) {
-        fail(v, s->instance,
-             s->kind == DKIM_ARC_SEAL ? STR("the seal does not fit the sets")
-                                      : STR("the message signature does not fit the header"));
+    } else {
+        return &lookup->record;
     }
+    return NULL;
 }
 
-static void check_message(struct arc_verify *v, struct dkim_lookups *lookups) {
-    const struct dkim_signature *s = &v->message;
-    struct buf text __attribute__((cleanup(buf_free))) = {0};
-    uint8_t digest[DKIM_DIGEST_SIZE];
-    dkim_body_hash_end(&v->body, digest);
-    if ((s->has_length && s->length > v->body.total) ||
-        CRYPTO_memcmp(digest, s->body_hash.at, DKIM_DIGEST_SIZE) != 0) {
-        fail(v, s->instance, STR("the body hash does not match"));
-        return;
-    }
-    struct dkim_fields fields = dkim_fields_of(v->arena, v->header);
-    dkim_fields_canon(&fields, s->headers, s->header_mode, &text);
-    canon_signature_field(&text, s->header_mode, s->field, s->b_hole);
-    dkim_sha256(buf_view(&text), digest);
-    check(v, lookups, s, digest);
+static void check_message(struct arc_verify *v, struct dkim_fields *fields, struct dkim_lookups *lookups) {
+    const struct dkim_signature *s = &v->messages[v->sets.highest];
+    const struct dkim_record *key = key_of(v, lookups, s);
+    if (key && !dkim_signature_fits(fields, s, key))
+        fail(v, s->instance, STR("the message signature does not fit the header"));
 }
 
 /* A seal covers all sets up to its own, itself without its signature (5.1.1): so each digest goes on from
@@ -143,17 +144,79 @@ static bool seal_digests(const struct arc_verify *v, uint8_t digests[][DKIM_DIGE
     return done;
 }
 
+/* The seals, newest first, on an offload thread. */
+struct sealing {
+    const struct arc_verify *verify;
+    const struct dkim_record *keys[ARC_INSTANCES_MAX + 1];
+    bool hashed;
+    unsigned bad; /* the newest seal that does not fit; 0: none */
+};
+
+static void compute_seals(void *arg) {
+    struct sealing *sealing = arg;
+    const struct arc_verify *v = sealing->verify;
+    uint8_t digests[ARC_INSTANCES_MAX + 1][DKIM_DIGEST_SIZE];
+    sealing->hashed = seal_digests(v, digests);
+    for (unsigned i = v->sets.highest; i >= 1 && sealing->hashed && !sealing->bad; i--)
+        if (!dkim_record_verify(sealing->keys[i], digests[i], v->seals[i].b))
+            sealing->bad = i;
+}
+
+static void check_seals(struct arc_verify *v, struct dkim_lookups *lookups) {
+    struct sealing sealing = {.verify = v};
+    for (unsigned i = v->sets.highest; i >= 1 && !v->decided; i--)
+        sealing.keys[i] = key_of(v, lookups, &v->seals[i]);
+    if (v->decided)
+        return;
+    offload(compute_seals, &sealing);
+    if (!sealing.hashed)
+        fail(v, 0, STR("the seals could not be hashed"));
+    else if (sealing.bad)
+        fail(v, sealing.bad, STR("the seal does not fit the sets"));
+}
+
+/* RFC 8617 5.2 step 5: since when is the message as it is? Optional, so no further question goes to the DNS:
+ * a signature whose key was not asked for counts as one that does not fit. */
+static unsigned oldest_pass(struct arc_verify *v, struct dkim_fields *fields, struct dkim_lookups *lookups) {
+    for (unsigned i = v->sets.highest - 1; i >= 1; i--) {
+        const struct dkim_signature *s = &v->messages[i];
+        const struct dkim_lookup *lookup = s->instance ? dkim_lookups_find(lookups, s) : NULL;
+        struct str why;
+        uint64_t rest;
+        if (!lookup || lookup->result != DKIM_PASS ||
+            dkim_key_allowed(&lookup->record, s, &why) != DKIM_PASS ||
+            dkim_bodies_check(&v->bodies, s, &why, &rest) != DKIM_PASS ||
+            !dkim_signature_fits(fields, s, &lookup->record))
+            return i + 1;
+    }
+    return 0;
+}
+
 struct arc_verdict arc_verify_end(struct arc_verify *v, struct resolver *resolver, int64_t deadline) {
     struct dkim_lookups lookups = {.arena = v->arena, .resolver = resolver, .deadline = deadline};
-    uint8_t digests[ARC_INSTANCES_MAX + 1][DKIM_DIGEST_SIZE];
+    struct dkim_fields fields = {0};
+    const struct dkim_signature *newest = &v->messages[v->sets.highest];
+    struct str why;
+    uint64_t rest;
+    if (!v->decided) {
+        dkim_bodies_end(&v->bodies);
+        if (dkim_bodies_check(&v->bodies, newest, &why, &rest) != DKIM_PASS)
+            fail(v, newest->instance, why);
+    }
+    if (!v->decided) {
+        fields = dkim_fields_of(v->arena, v->header);
+        dkim_lookups_want(&lookups, newest);
+        for (unsigned i = v->sets.highest; i >= 1; i--)
+            dkim_lookups_want(&lookups, &v->seals[i]);
+        dkim_lookups_run(&lookups);
+        check_message(v, &fields, &lookups);
+    }
     if (!v->decided)
-        check_message(v, &lookups);
-    if (!v->decided && !seal_digests(v, digests))
-        fail(v, 0, STR("the seals could not be hashed"));
-    for (unsigned i = v->sets.highest; i >= 1 && !v->decided; i--)
-        check(v, &lookups, &v->seals[i], digests[i]);
-    if (!v->decided)
+        check_seals(v, &lookups);
+    if (!v->decided) {
         v->verdict.result = ARC_PASS;
+        v->verdict.oldest_pass = oldest_pass(v, &fields, &lookups);
+    }
     v->decided = true;
     dkim_lookups_free(&lookups);
     return v->verdict;
@@ -161,7 +224,7 @@ struct arc_verdict arc_verify_end(struct arc_verify *v, struct resolver *resolve
 
 struct arc_verify *arc_verify_free(struct arc_verify *v) {
     if (v)
-        dkim_body_hash_free(&v->body);
+        dkim_bodies_free(&v->bodies);
     free(v);
     return NULL;
 }

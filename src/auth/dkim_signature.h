@@ -47,37 +47,3 @@ const struct header_field *dkim_fields_take(struct dkim_fields *, struct str nam
 void dkim_fields_canon(struct dkim_fields *, struct str list, enum canon, struct buf *out);
 
 void dkim_sha256(struct str bytes, uint8_t out[DKIM_DIGEST_SIZE]);
-
-/* The digest of a body that streams. dkim_body_hash_free it. */
-struct dkim_body_hash {
-    struct canon_body canon;
-    void *context; /* EVP_MD_CTX */
-    bool limited;
-    uint64_t limit; /* hashed at most, when limited */
-    uint64_t total; /* of the canonical form */
-};
-void dkim_body_hash_start(struct dkim_body_hash *, enum canon, bool limited, uint64_t limit);
-void dkim_body_hash_feed(struct dkim_body_hash *, struct str chunk);
-void dkim_body_hash_end(struct dkim_body_hash *, uint8_t out[DKIM_DIGEST_SIZE]);
-void dkim_body_hash_free(struct dkim_body_hash *);
-
-/* The key records that one message asks for, each once. */
-struct dkim_lookup {
-    struct str name;
-    enum dkim_result result; /* DKIM_PASS: the record is there and is of use */
-    struct str why;
-    struct dkim_record record;
-};
-struct dkim_lookups {
-    struct arena *arena;
-    struct resolver *resolver;
-    int64_t deadline;
-    struct dkim_lookup *items;
-    size_t count, cap;
-};
-/* The record of `signature`. Never NULL; valid until the next call. */
-const struct dkim_lookup *dkim_lookup_key(struct dkim_lookups *, const struct dkim_signature *);
-void dkim_lookups_free(struct dkim_lookups *);
-/* May that record have made that signature? DKIM_PASS, or the result and why not. */
-enum dkim_result dkim_key_allowed(const struct dkim_record *, const struct dkim_signature *,
-                                  struct str *ret_why);

@@ -3,7 +3,7 @@
 #include "auth/arc.h"
 #include "auth/body_hash.h"
 #include "auth/canon.h"
-#include "auth/dkim_signature.h"
+#include "auth/dkim_check.h"
 #include "txt_resolver.h"
 
 #include <stdio.h>
@@ -156,12 +156,11 @@ static void command_canon(char **word) {
 
 static void command_bodyhash(char **word) {
     struct dkim_body_hash hash;
-    uint8_t digest[DKIM_DIGEST_SIZE];
-    dkim_body_hash_start(&hash, strcmp(word[1], "relaxed") == 0 ? CANON_RELAXED : CANON_SIMPLE, false, 0);
+    dkim_body_hash_start(&hash, strcmp(word[1], "relaxed") == 0 ? CANON_RELAXED : CANON_SIMPLE);
     dkim_body_hash_feed(&hash, from_hex(word[2]));
-    dkim_body_hash_end(&hash, digest);
+    dkim_body_hash_end(&hash);
     dkim_body_hash_free(&hash);
-    struct str text = dkim_base64_write(all, str_from(digest, sizeof digest));
+    struct str text = dkim_base64_write(all, str_from(hash.digest, DKIM_DIGEST_SIZE));
     printf("%.*s", STR_FMT(text));
 }
 

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "cmocka_setup.h"
 #include "txt_resolver.h"
+#include <stdlib.h>
 
 enum { NOW = 1700000000 };
 

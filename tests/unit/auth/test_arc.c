@@ -19,13 +19,14 @@ static int group_teardown(void **state) {
     return 0;
 }
 
-/* `message` with one more seal in front, or the NULL view. Odd seals are of RSA, even ones of Ed25519. */
-static struct str sealed(const struct keys *keys, struct arena *arena, struct txt_resolver *dns,
-                         struct str message) {
+/* `message` with one more seal in front, or the NULL view; it is what became of `came`. Odd seals are of RSA,
+ * even ones of Ed25519. */
+static struct str resealed(const struct keys *keys, struct arena *arena, struct txt_resolver *dns,
+                           struct str came, struct str message) {
     struct header header;
     struct buf out = {0};
     struct str body = body_of(arena, message, &header);
-    struct arc_verdict verdict = judge(arena, dns, message);
+    struct arc_verdict verdict = judge(arena, dns, came);
     bool rsa = verdict.instances % 2 == 0;
     struct arc_seal_settings settings = {
         .signer = {rsa ? keys->rsa : keys->ed25519, STR("example.net"), rsa ? STR("r") : STR("e")},
@@ -43,6 +44,11 @@ static struct str sealed(const struct keys *keys, struct arena *arena, struct tx
     struct str whole = str_copy(arena, buf_view(&out));
     buf_free(&out);
     return whole;
+}
+
+static struct str sealed(const struct keys *keys, struct arena *arena, struct txt_resolver *dns,
+                         struct str message) {
+    return resealed(keys, arena, dns, message, message);
 }
 
 /* 50 seals, each one passes; a 51st can't be. */
@@ -108,6 +114,37 @@ static void test_changes(void **state) {
     }
 }
 
+/* Since which instance is a message as it is (RFC 8617 5.2 step 5)? */
+static void test_oldest_pass(void **state) {
+    static const struct {
+        const char *from[3], *to[3]; /* what each of three hops changes before it seals */
+        unsigned oldest;
+    } cases[] = {
+        {.oldest = 0},
+        {{"all."}, {"some."}, 0},
+        {{NULL, "all."}, {NULL, "some."}, 2},
+        {{NULL, NULL, "all."}, {NULL, NULL, "some."}, 3},
+        {{NULL, "Subject: one", "all."}, {NULL, "Subject: two", "some."}, 3},
+        {{NULL, "Subject: one"}, {NULL, "Subject: two"}, 2},
+        {{NULL, "all.", "some."}, {NULL, "some.", "all."}, 3},
+    };
+    struct txt_resolver dns = {0};
+    keys_publish(*state, &dns);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct str message = STR(MESSAGE);
+        for (size_t hop = 0; hop < 3; hop++) {
+            const char *from = cases[i].from[hop];
+            struct str changed = from ? replaced(arena, message, from, cases[i].to[hop]) : message;
+            message = resealed(*state, arena, &dns, message, changed);
+        }
+        struct arc_verdict verdict = judge(arena, &dns, message);
+        if (verdict.result != ARC_PASS || verdict.oldest_pass != cases[i].oldest)
+            fail_msg("%zu: %u %.*s", i, verdict.oldest_pass, STR_FMT(verdict.reason));
+        arena_free(arena);
+    }
+}
+
 /* A chain that has failed gets one seal that says so, and none on top of it. */
 static void test_failed_chain(void **state) {
     struct arena *arena = arena_new(0);
@@ -167,9 +204,9 @@ static void test_results(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_long_chain),   cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_failed_chain), cmocka_unit_test(test_temporary),
-        cmocka_unit_test(test_results),
+        cmocka_unit_test(test_long_chain),  cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_oldest_pass), cmocka_unit_test(test_failed_chain),
+        cmocka_unit_test(test_temporary),   cmocka_unit_test(test_results),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -159,8 +159,7 @@ static void test_checks(void **state) {
         const char *mechanism, *reason, *explanation;
         unsigned terms, voids;
     } cases[] = {
-        {"192.0.2.9", "a@ip.example", SPF_PASS, "ip4:192.0.2.0/24",
-         "192.0.2.9 is in ip4:192.0.2.0/24", ""},
+        {"192.0.2.9", "a@ip.example", SPF_PASS, "ip4:192.0.2.0/24", "192.0.2.9 is in ip4:192.0.2.0/24", ""},
         {"::ffff:192.0.2.9", "a@ip.example", SPF_PASS, "ip4:192.0.2.0/24"},
         {"2001:db8:1::1", "a@IP.Example", SPF_PASS, "ip6:2001:db8::/32"},
         {"198.51.100.1", "a@ip.example", SPF_FAIL, "-all", "198.51.100.1 matches -all", ""},
