@@ -60,7 +60,7 @@ struct api_queue_entry {
 
 struct api_pool {
     struct str name, site, class_tag, carries; /* carries: "normal, relay" */
-    bool spf_published;
+    struct str spf;
     int64_t sources, usable;        /* addresses: configured; healthy now, 0 at another site */
     int64_t waiting, held, sending; /* recipients on this node */
     int64_t delivered, failed;      /* transactions since start */

@@ -43,7 +43,7 @@ static void add_pool(void *arg, const struct api_pool *p) {
     object_text(arg, "site", p->site);
     object_text(arg, "class_tag", p->class_tag);
     object_text(arg, "carries", p->carries);
-    object_text(arg, "spf", p->spf_published ? STR("published") : STR("unpublished"));
+    object_text(arg, "spf", p->spf);
     object_number(arg, "sources", p->sources);
     object_number(arg, "usable", p->usable);
     object_number(arg, "waiting", p->waiting);

@@ -343,7 +343,7 @@ static int pool_rows(void *arg, void (*row)(void *, const struct api_pool *), vo
         out->site = s->pools->sites[pool->site].name;
         out->class_tag = pool->code;
         out->carries = carries_text(pool, arena);
-        out->spf_published = pool->spf_published;
+        out->spf = str_of(pool_spf_text(pool));
         out->sources = pool->source_count;
         row(to, out);
     }

@@ -152,7 +152,7 @@ static void print_json(struct asking *a) {
         json_t *pool = json_object();
         json_object_set_new(pool, "pool", text(arena, r->pools[i]->name));
         json_object_set_new(pool, "spf",
-                            json_string(r->pools[i]->spf_published ? "published" : "unpublished"));
+                            json_string(pool_spf_text(r->pools[i])));
         json_object_set_new(pool, "waits", text(arena, wait_in(arena, r, r->pools[i])));
         json_object_set_new(pool, "addresses", addresses_json(arena, r, r->pools[i]));
         json_array_append_new(pools, pool);
@@ -193,7 +193,7 @@ static void print_pool(struct cli *cli, const struct explain_result *r, const st
     struct str waits = wait_in(cli->arena, r, pool);
     line(cli, "pool",
          str_printf(cli->arena, "%.*s, %u address%s, SPF %s", STR_FMT(pool->name), pool->source_count,
-                    pool->source_count == 1 ? "" : "es", pool->spf_published ? "published" : "unpublished"));
+                    pool->source_count == 1 ? "" : "es", pool_spf_text(pool)));
     if (waits.len)
         line(cli, "waits", waits);
     print_sources(cli, r, pool, true);

@@ -150,8 +150,13 @@ void pool_expand(struct pool_loading *l, struct pools *p) {
     p->by_ip = arena_array(l->arena, uint32_t, slots);
     p->by_ip_mask = slots - 1;
     for (size_t i = 0; i < l->draft_count; i++) {
+        struct ip_range *written = arena_array(l->arena, struct ip_range, ranges[i].count);
         l->drafts[i].pool.sources = p->sources + p->source_count;
-        for (size_t j = 0; j < ranges[i].count; j++)
+        l->drafts[i].pool.ranges = written;
+        l->drafts[i].pool.range_count = ranges[i].count;
+        for (size_t j = 0; j < ranges[i].count; j++) {
+            written[j] = ranges[i].at[j].range;
             expand_range(l, p, &l->drafts[i], &ranges[i].at[j]);
+        }
     }
 }

@@ -1,9 +1,11 @@
 #include "pool/load.h"
 #include "base/error.h"
+#include "base/map.h"
 
 enum { CODE_MAX = 16, NAMED_MAX = 8 };
 
-static const char *const SPF_WORDS[] = {"unpublished", "published", NULL};
+static const char *const SPF_WORDS[] = {"unpublished", "published", "hidden", NULL};
+enum { SPF_UNPUBLISHED, SPF_PUBLISHED, SPF_HIDDEN };
 
 const struct config_option pool_options[] = {
     {"addresses", CONFIG_LIST,
@@ -16,8 +18,10 @@ const struct config_option pool_options[] = {
             "normal carries nothing else. Every class must have a pool."},
     {"class", CONFIG_STRING,
      .doc = "What stands for {class} in the site's ptr; differs between the pools of a site."},
-    {"spf", CONFIG_ENUM, .preset = "published", .words = SPF_WORDS,
-     .doc = "Whether these addresses belong in the published SPF record."},
+    {"spf", CONFIG_ENUM, .preset_doc = "published; unpublished where relayed mail leaves", .words = SPF_WORDS,
+     .doc =
+         "`published`: these addresses are in the SPF records that customers include and in that of the EHLO "
+         "name; `unpublished`: only in that of the EHLO name; `hidden`: in neither."},
     {"ehlo", CONFIG_STRING, .preset = "site",
      .doc = "The name said in EHLO: `site` for the site's, `ptr` for each address's own PTR name, or a host "
             "name."},
@@ -157,6 +161,16 @@ static void read_ehlo(struct pool_loading *l, struct pool_draft *d, const struct
     d->ehlo = ehlo;
 }
 
+/* Relayed mail speaks for nobody's domain: its addresses are in no customer's SPF unless somebody says so. */
+static void read_spf(struct pool *pool, const struct config_node *node) {
+    unsigned relayed = 1u << CLASS_RELAY | 1u << CLASS_HIGH_RISK_RELAY;
+    int spf = (pool->carries & relayed) ? SPF_UNPUBLISHED : SPF_PUBLISHED;
+    if (config_has(node, "spf"))
+        spf = config_enum(node, "spf");
+    pool->spf_published = spf == SPF_PUBLISHED;
+    pool->spf_hidden = spf == SPF_HIDDEN;
+}
+
 static int64_t read_duration(const struct config_node *node, const char *name) {
     return config_has(node, name) ? config_duration_ms(node, name) : -1;
 }
@@ -198,11 +212,11 @@ static void read_pool(struct pool_loading *l, size_t site, const struct config_n
         .carries = read_carries(l, saying(at_site, at_root, "carries"), name),
         .weight = read_weight(l, saying(at_site, at_root, "weight"), name),
         .code = read_code(l, saying(at_site, at_root, "class"), name, &l->sites[site]),
-        .spf_published = config_enum(saying(at_site, at_root, "spf"), "spf") == 1,
         .first_retry = read_duration(saying(at_site, at_root, "first-retry"), "first-retry"),
         .max_retry = read_duration(saying(at_site, at_root, "max-retry"), "max-retry"),
         .expire = read_duration(saying(at_site, at_root, "expire"), "expire"),
     };
+    read_spf(&d->pool, saying(at_site, at_root, "spf"));
     if (name.len > POOL_NAME_MAX)
         config_complain(l->errors, d->node, NULL, "the name of a pool has at most %d bytes", POOL_NAME_MAX);
     if (d->pool.first_retry > 0 && d->pool.max_retry > 0 && d->pool.first_retry > d->pool.max_retry)
@@ -263,6 +277,36 @@ static void check_templates(struct pool_loading *l) {
             config_complain(l->errors, l->site_nodes[i], "ptr",
                             "`ptr` needs {class}: this site has several pools");
     }
+}
+
+/* A name that stood for two addresses could point back to one of them only. Within a pool they differ by {n}.
+ */
+static void check_names(struct pool_loading *l) {
+    struct map *names = map_new(true);
+    for (size_t i = 0; i < l->draft_count; i++) {
+        const struct pool_draft *d = &l->drafts[i];
+        for (uint32_t j = 0; j < d->pool.source_count; j++) {
+            const struct source *s = &d->pool.sources[j], *other;
+            char here[IP_TEXT_SIZE], there[IP_TEXT_SIZE];
+            if (!s->ptr)
+                break;
+            other = map_get(names, str_of(s->ptr));
+            if (other && other->pool != s->pool) {
+                const struct pool *with = &l->drafts[other->pool].pool;
+                bool known =
+                    with->site == d->pool.site && str_find(l->sites[with->site].ptr, STR("{class}")) < 0;
+                if (!known) /* else check_templates has said it */
+                    config_complain(
+                        l->errors, l->site_nodes[d->pool.site], "ptr",
+                        "`ptr` gives %s the name `%s`, which %s has in pool `%.*s` of site `%.*s`",
+                        ip_text(&s->ip, here), s->ptr, ip_text(&other->ip, there), STR_FMT(with->name),
+                        STR_FMT(l->sites[with->site].name));
+                break;
+            }
+            map_put(names, str_of(s->ptr), (void *)(uintptr_t)s);
+        }
+    }
+    map_free(names);
 }
 
 static void check_classes(struct pool_loading *l, const struct config_node *root) {
@@ -330,6 +374,7 @@ const struct pools *pools_load(struct arena *arena, const struct config_node *ro
     check_codes(&l);
     check_templates(&l);
     pool_expand(&l, ret);
+    check_names(&l);
     check_empty(&l);
     check_classes(&l, root);
     struct pool *pools = arena_array(arena, struct pool, l.draft_count);

@@ -46,3 +46,7 @@ const char *pool_ptr_name(struct arena *arena, struct str template, struct str c
     }
     return str_c(arena, str_from(out, len));
 }
+
+const char *pool_spf_text(const struct pool *pool) {
+    return pool->spf_published ? "published" : pool->spf_hidden ? "hidden" : "unpublished";
+}

@@ -6,7 +6,7 @@
  * Design: invariants 1, 4, 5 and 6. The check before a source is used is in guard.h.
  */
 #pragma once
-#include "base/ip.h"
+#include "base/ip_range.h"
 #include "base/mail_class.h"
 #include "config/config.h"
 
@@ -27,15 +27,18 @@ struct source {
 
 struct pool {
     struct str name;
-    uint32_t site;    /* index in pools->sites */
-    unsigned carries; /* bit (1u << enum mail_class) each */
-    unsigned weight;  /* share among the pools of a class; 0: only for the tenants that name it */
-    struct str code;  /* {class} */
-    bool spf_published;
+    uint32_t site;      /* index in pools->sites */
+    unsigned carries;   /* bit (1u << enum mail_class) each */
+    unsigned weight;    /* share among the pools of a class; 0: only for the tenants that name it */
+    struct str code;    /* {class} */
+    bool spf_published; /* in the SPF that customers include */
+    bool spf_hidden;    /* not even in that of the EHLO name */
     int64_t first_retry, max_retry, expire; /* milliseconds; -1: as in delivery { } */
     const struct source *sources;           /* in written order */
     uint32_t source_count;
     uint32_t v4_count, v6_count;
+    const struct ip_range *ranges; /* the addresses as written */
+    size_t range_count;
 };
 
 struct site {
@@ -77,6 +80,8 @@ const struct pools *pools_load(struct arena *, const struct config_node *root, c
  */
 bool pool_host_name_valid(struct str name);
 
+/* "published", "unpublished", "hidden". */
+const char *pool_spf_text(const struct pool *);
 /* By name at this node's site; NULL when there is none. */
 const struct pool *pool_find(const struct pools *, struct str name);
 static inline bool pool_carries(const struct pool *p, enum mail_class c) { return (p->carries >> c) & 1u; }

@@ -198,6 +198,15 @@ static void read_pools(struct loading *l) {
             l->settings->here = l->settings->pools->sites[i].name;
 }
 
+/* The files whose change may change an address. */
+static void read_pool_files(struct loading *l) {
+    struct config_sections sites = config_sections(l->root, "site"), pools = config_sections(l->root, "pool");
+    const char **files = arena_array(l->arena, const char *, sites.count + pools.count);
+    for (size_t i = 0; i < sites.count + pools.count; i++)
+        files[i] = config_file(i < sites.count ? sites.at[i] : pools.at[i - sites.count], NULL);
+    l->settings->pool_files = files, l->settings->pool_file_count = sites.count + pools.count;
+}
+
 /* A pool's schedule against what it takes from `delivery`. */
 static void check_schedules(struct loading *l) {
     const struct delivery_settings *d = &l->settings->delivery;
@@ -223,6 +232,8 @@ static int load(struct arena *arena, const struct config_node *root, const struc
     atomic_init(&holder->references, 1);
     read_root(&l);
     read_pools(&l);
+    read_pool_files(&l);
+    s->identity = identity_load(arena, root, s->pools, errors);
     read_tls(&l);
     read_stores(&l);
     settings_listeners(&l);

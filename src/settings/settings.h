@@ -10,6 +10,7 @@
 #include "base/ip_range.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "identity/settings.h"
 #include "policy/tenant.h"
 #include "pool/pool.h"
 #include "queue/settings.h"
@@ -70,6 +71,9 @@ struct settings {
     enum log_level log_level;
     struct tls_files tls;
     const struct pools *pools;
+    const char *const *pool_files; /* in which sites and pools are written */
+    size_t pool_file_count;
+    struct identity_settings identity;
     const struct listener *listeners;
     size_t listener_count;
     const struct policy *policy; /* tenant, verdict, classify: policy_load, policy_close */

@@ -84,7 +84,7 @@ static int queue_operate(void *arg, enum api_verb verb, const struct api_queue_f
 static int pools(void *arg, void (*row)(void *, const struct api_pool *), void *to, struct buf *why) {
     (void)arg, (void)why;
     row(to, &(struct api_pool){
-                .name = STR("normal"), .carries = STR("normal"), .spf_published = true, .sources = 16});
+                .name = STR("normal"), .carries = STR("normal"), .spf = STR("published"), .sources = 16});
     return 0;
 }
 

@@ -56,6 +56,11 @@ static void test_names(void **state) {
     assert_int_equal(risk->carries, 1u << CLASS_HIGH_RISK);
     assert_int_equal(pool_find(c.pools, STR("high-risk-relay"))->expire, 3600000);
     assert_false(pool_find(c.pools, STR("relay"))->spf_published);
+    assert_string_equal(pool_spf_text(risk), "published");
+    assert_string_equal(pool_spf_text(pool_find(c.pools, STR("relay"))), "unpublished");
+    assert_string_equal(pool_spf_text(pool_find(c.pools, STR("high-risk-relay"))), "unpublished");
+    assert_int_equal(risk->range_count, 1);
+    assert_int_equal(pool_find(c.pools, STR("high-risk-relay"))->range_count, 4);
     assert_int_equal(pool_find(c.pools, STR("normal"))->v6_count, 16);
     assert_null(pool_find(c.pools, STR("other")));
     configured_free(&c);
@@ -104,6 +109,13 @@ static const struct {
     const char *errors[LINES_MAX];
     const char *warnings[LINES_MAX];
 } BAD[] = {
+    {"here = a\n"
+     "site a { ptr = \"m{class}{n}.example.net\" pool normal { addresses = {192.0.2.1} } pool rest { "
+     "addresses = {192.0.2.2} } }\n"
+     "site b { ptr = \"m{class}{n}.example.net\" pool normal { addresses = {192.0.3.1} } }\n"
+     "pool normal { class = on } pool rest { class = re carries = {high-risk, relay, high-risk-relay} }",
+     .errors = {"t.conf:3: `ptr` gives 192.0.3.1 the name `mon0001.example.net`, which 192.0.2.1 has in pool "
+                "`normal` of site `a`"}},
     {"pool normal { addresses = {192.0.2.1} }",
      .errors = {"t.conf: no pool carries the class `high-risk`: add pool \"high-risk\" { ... }",
                 "t.conf: no pool carries the class `relay`: add pool \"relay\" { ... }",

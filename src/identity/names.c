@@ -1,0 +1,33 @@
+#include "identity/names.h"
+#include "base/buf.h"
+#include <libpsl.h>
+
+struct str reverse_name(struct arena *arena, const struct ip *ip) {
+    const unsigned char *b = ip->bytes;
+    if (ip_is_v4(ip))
+        return str_printf(arena, "%u.%u.%u.%u.in-addr.arpa", b[15], b[14], b[13], b[12]);
+    char out[64];
+    for (size_t i = 0; i < 16; i++) {
+        unsigned char byte = b[15 - i];
+        out[i * 4] = "0123456789abcdef"[byte & 15], out[i * 4 + 1] = '.';
+        out[i * 4 + 2] = "0123456789abcdef"[byte >> 4], out[i * 4 + 3] = '.';
+    }
+    return str_printf(arena, "%.64sip6.arpa", out);
+}
+
+struct str organisational_domain(struct str name) {
+    char text[NAME_LENGTH_MAX + 1];
+    if (name.len == 0 || name.len > NAME_LENGTH_MAX)
+        return name;
+    for (size_t i = 0; i < name.len; i++)
+        text[i] = ascii_lower(name.at[i]);
+    text[name.len] = 0;
+    const char *found = psl_registrable_domain(psl_builtin(), text);
+    return found ? str_from_index(name, (size_t)(found - text)) : name;
+}
+
+bool name_is_below(struct str name, struct str domain) {
+    if (name.len <= domain.len)
+        return str_eq_nocase(name, domain);
+    return name.at[name.len - domain.len - 1] == '.' && str_ends_nocase(name, domain);
+}

@@ -1,0 +1,38 @@
+/* settings.h - `identity { }`: what an operator may say about the DNS of the addresses.
+ */
+#pragma once
+#include "base/ip_range.h"
+#include "config/config.h"
+
+struct pools;
+
+/* A zone that is ours, as configured. */
+struct identity_zone {
+    struct str name; /* lower case, no final dot */
+    bool delegated;  /* RFC 2317: "16-28.2.0.192.in-addr.arpa" and the like; then: */
+    struct ip_range range;
+};
+
+struct name_server {
+    struct str name;     /* lower case, no final dot */
+    const struct ip *at; /* its addresses, where the zone holds it itself; may be none */
+    size_t count;
+};
+
+struct identity_settings {
+    struct str domain; /* the includes for customers are spf.DOMAIN and POOL.spf.DOMAIN */
+    bool domain_given; /* else it is the organisational domain of the first site's EHLO name */
+    const struct identity_zone *zones;
+    size_t zone_count;
+    const struct name_server *servers;
+    size_t server_count;
+    struct str contact; /* "hostmaster@example.net" */
+    struct str dmarc;   /* "p=none" */
+    int64_t ttl;        /* seconds */
+};
+
+/* The table of `identity`, for the configuration's root. */
+extern const struct config_option identity_options[];
+/* Problems go to `errors`; the result then lacks what was wrong. In the arena. */
+struct identity_settings identity_load(struct arena *, const struct config_node *root, const struct pools *,
+                                       struct config_errors *);

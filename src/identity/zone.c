@@ -1,0 +1,168 @@
+#include "identity/zone.h"
+#include "base/map.h"
+#include "identity/names.h"
+#include <stdio.h>
+
+enum { REFRESH = 3600, RETRY = 900, EXPIRE = 1209600, NEGATIVE = 300, UPDATES_A_MESSAGE = 200 };
+
+/* Stands in for what nobody configured: it can't be mistaken for a server (RFC 2606 2). */
+#define NO_SERVER "ns.invalid"
+
+struct str zone_file_name(struct arena *arena, const struct plan_zone *zone) {
+    struct str name = str_printf(arena, "%.*s.zone", STR_FMT(zone->name));
+    for (char *c = (char *)(uintptr_t)name.at; *c; c++) /* ours: just made */
+        *c = *c == '/' ? '-' : *c;
+    return name;
+}
+
+/* The zone of the plan that holds the name, the longest; NULL: none. */
+static const struct plan_zone *zone_of(const struct plan *plan, struct str name) {
+    const struct plan_zone *best = NULL;
+    for (size_t i = 0; i < plan->zone_count; i++)
+        if (name_is_below(name, plan->zones[i].name) && (!best || plan->zones[i].name.len > best->name.len))
+            best = &plan->zones[i];
+    return best;
+}
+
+/* ---- head ---- */
+
+static void comment(struct buf *out, const struct plan *plan, const struct plan_zone *zone) {
+    switch (zone->owner) {
+    case PLAN_OURS:
+        buf_printf(out, "; All that sending needs in %.*s.\n", STR_FMT(zone->name));
+        break;
+    case PLAN_PROVIDER:
+        buf_printf(out, "; For the provider of the addresses: these records belong in their zone %.*s.\n",
+                   STR_FMT(zone->name));
+        break;
+    case PLAN_TENANT:
+        buf_printf(out, "; For the customer: these records belong in their zone %.*s.\n",
+                   STR_FMT(zone->name));
+        break;
+    }
+    for (size_t i = 0; i < plan->note_count; i++)
+        if (zone_of(plan, plan->notes[i].name) == zone)
+            buf_printf(out, "; %.*s: %.*s\n", STR_FMT(plan->notes[i].name), STR_FMT(plan->notes[i].text));
+}
+
+/* "a.b@example.net" → "a\.b.example.net." */
+static void add_contact(struct buf *out, struct str contact) {
+    ptrdiff_t at = str_rindex(contact, '@');
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)contact.len; i++)
+        if (i == at)
+            buf_char(out, '.');
+        else
+            buf_printf(out, "%s%c", i < at && contact.at[i] == '.' ? "\\" : "", contact.at[i]);
+    buf_char(out, '.');
+}
+
+static bool has_address(const struct plan *plan, struct str name) {
+    for (size_t i = 0; i < plan->record_count; i++) {
+        const struct plan_record *r = &plan->records[i];
+        if (r->type[0] == 'A' && str_eq_nocase(str_head(r->name, r->name.len - 1), name))
+            return true;
+    }
+    return false;
+}
+
+static void add_glue(struct buf *out, const struct plan *plan, const struct plan_zone *zone,
+                     const struct identity_settings *s) {
+    char text[IP_TEXT_SIZE];
+    for (size_t i = 0; i < s->server_count; i++) {
+        const struct name_server *server = &s->servers[i];
+        if (zone_of(plan, server->name) != zone || has_address(plan, server->name))
+            continue;
+        for (size_t j = 0; j < server->count; j++)
+            buf_printf(out, "%.*s. %lld IN %s %s\n", STR_FMT(server->name), (long long)s->ttl,
+                       ip_is_v4(&server->at[j]) ? "A" : "AAAA", ip_text(&server->at[j], text));
+    }
+}
+
+static void add_apex(struct buf *out, const struct plan_zone *zone, const struct identity_settings *s,
+                     uint32_t serial) {
+    struct str primary = s->server_count ? s->servers[0].name : STR(NO_SERVER);
+    buf_printf(out, "%.*s. %lld IN SOA %.*s. ", STR_FMT(zone->name), (long long)s->ttl, STR_FMT(primary));
+    add_contact(out, s->contact);
+    buf_printf(out, " %u %d %d %d %d\n", serial, REFRESH, RETRY, EXPIRE, NEGATIVE);
+    for (size_t i = 0; i < s->server_count; i++)
+        buf_printf(out, "%.*s. %lld IN NS %.*s.\n", STR_FMT(zone->name), (long long)s->ttl,
+                   STR_FMT(s->servers[i].name));
+    if (!s->server_count)
+        buf_printf(out, "%.*s. %lld IN NS " NO_SERVER ".\n", STR_FMT(zone->name), (long long)s->ttl);
+}
+
+void zone_text(struct buf *out, const struct plan *plan, size_t number, const struct identity_settings *s,
+               uint32_t serial) {
+    const struct plan_zone *zone = &plan->zones[number];
+    comment(out, plan, zone);
+    add_apex(out, zone, s, serial);
+    add_glue(out, plan, zone, s);
+    for (size_t i = 0; i < plan->record_count; i++) {
+        const struct plan_record *r = &plan->records[i];
+        if (r->zone == number)
+            buf_printf(out, "%.*s %lld IN %s %.*s\n", STR_FMT(r->name), (long long)r->ttl, r->type,
+                       STR_FMT(r->data));
+    }
+}
+
+struct zone_faults zone_faults(struct arena *arena, const struct plan *plan,
+                               const struct identity_settings *s) {
+    struct plan_note *notes = arena_array(arena, struct plan_note, s->server_count + 1);
+    size_t count = 0;
+    if (!s->server_count)
+        notes[count++] = (struct plan_note){
+            STR("name-servers"),
+            STR("identity { name-servers = {...} } is not set: the zones name " NO_SERVER " instead")};
+    for (size_t i = 0; i < s->server_count; i++) {
+        const struct name_server *server = &s->servers[i];
+        const struct plan_zone *zone = zone_of(plan, server->name);
+        if (zone && !server->count && !has_address(plan, server->name))
+            notes[count++] = (struct plan_note){
+                server->name, str_printf(arena,
+                                         "this name server stands in zone %.*s itself: write its address "
+                                         "after its name, or no server will load the zone",
+                                         STR_FMT(zone->name))};
+    }
+    return (struct zone_faults){notes, count};
+}
+
+/* ---- nsupdate ---- */
+
+static bool same_set(const struct plan_record *a, const struct plan_record *b) {
+    return strcmp(a->type, b->type) == 0 && str_eq_nocase(a->name, b->name);
+}
+
+/* Records of one name and type stand together in the plan, except where a name has several reasons to be:
+ * then the later ones are added to the first. */
+static void update_zone(struct buf *out, const struct plan *plan, size_t zone) {
+    const struct plan_record *last = NULL;
+    struct map *seen = map_new(true);
+    size_t updates = 0;
+    for (size_t i = 0; i < plan->record_count; i++) {
+        const struct plan_record *r = &plan->records[i];
+        if (r->zone != zone)
+            continue;
+        bool first = !last || !same_set(last, r);
+        char key[NAME_LENGTH_MAX + 16];
+        int len = snprintf(key, sizeof key, "%s %.*s", r->type, STR_FMT(r->name));
+        if (first && updates >= UPDATES_A_MESSAGE)
+            buf_str(out, STR("send\n")), updates = 0;
+        if (updates == 0)
+            buf_printf(out, "zone %.*s.\n", STR_FMT(plan->zones[zone].name));
+        if (first && !map_put(seen, str_from(key, (size_t)len), seen))
+            buf_printf(out, "update delete %.*s %s\n", STR_FMT(r->name), r->type), updates++;
+        buf_printf(out, "update add %.*s %lld %s %.*s\n", STR_FMT(r->name), (long long)r->ttl, r->type,
+                   STR_FMT(r->data));
+        updates++;
+        last = r;
+    }
+    if (updates)
+        buf_str(out, STR("send\n"));
+    map_free(seen);
+}
+
+void zone_nsupdate(struct buf *out, const struct plan *plan) {
+    for (size_t i = 0; i < plan->zone_count; i++)
+        if (plan->zones[i].owner == PLAN_OURS)
+            update_zone(out, plan, i);
+}
