@@ -214,7 +214,28 @@ const char *stream_tls_cipher(const struct stream *s) { return s->tls ? tls_ciph
 
 int stream_fd(const struct stream *s) { return s->fd; }
 
+void stream_set_peer(struct stream *s, const struct ip *ip, uint16_t port) {
+    struct ip proxy = {0};
+    stream_peer(s, &proxy, NULL);
+    s->proxy = proxy;
+    s->peer = *ip;
+    s->peer_port = port;
+    s->proxied = true;
+}
+
+bool stream_proxied(const struct stream *s, struct ip *ret_proxy) {
+    if (s->proxied)
+        *ret_proxy = s->proxy;
+    return s->proxied;
+}
+
 bool stream_peer(const struct stream *s, struct ip *ret_ip, uint16_t *ret_port) {
+    if (s->proxied) {
+        *ret_ip = s->peer;
+        if (ret_port)
+            *ret_port = s->peer_port;
+        return true;
+    }
     struct sockaddr_storage a;
     socklen_t len = sizeof a;
     return s->fd >= 0 && getpeername(s->fd, (struct sockaddr *)&a, &len) == 0 &&

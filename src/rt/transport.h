@@ -45,6 +45,9 @@ struct stream {
     size_t rate_bytes;
     int64_t rate_window;
     struct rate rates[2];
+    struct ip peer, proxy; /* as a proxy told; that proxy. When `proxied` */
+    uint16_t peer_port;
+    bool proxied;
 };
 
 struct stream *stream_of_transport(struct transport *, int fd);
@@ -55,5 +58,6 @@ struct transport *socket_transport(int fd);
 int tls_handshake(struct transport *lower, struct tls_context *, struct str name, int64_t deadline,
                   struct arena *arena, struct str *ret_why, struct tls **ret_tls);
 struct transport *tls_transport(struct tls *);
+struct ssl_st *tls_ssl(const struct tls *);
 const char *tls_version(const struct tls *);
 const char *tls_cipher(const struct tls *);
