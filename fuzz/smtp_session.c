@@ -23,9 +23,26 @@ static enum smtp_auth_result auth(void *arg, const struct smtp_session *s, struc
     return password.len ? SMTP_AUTH_OK : SMTP_AUTH_FAILED;
 }
 
+/* XFORWARD's values go into headers and logs. */
+static void plain(struct str text) {
+    for (size_t i = 0; i < text.len; i++)
+        must(text.at[i] > ' ' && text.at[i] < 0x7f && !strchr("()<>@,;\"\\", text.at[i]));
+    must(text.len <= 255);
+}
+
+static void forwarded(const struct smtp_xforward *x) {
+    plain(x->name);
+    plain(x->helo);
+    plain(x->proto);
+    plain(x->ident);
+    plain(x->source);
+    must(x->given || (!x->name.len && !x->port && ip_is_none(&x->addr)));
+}
+
 static struct smtp_reply mail(void *arg, const struct smtp_session *s, const struct smtp_mail *m) {
     struct state *state = arg;
     must(s->helo.len > 0 && state->open == 0);
+    forwarded(&s->xforward);
     must(s->settings->auth != SMTP_AUTH_REQUIRED || (state->authenticated && s->user.len));
     must(!m->reverse_path.utf8 || m->smtputf8);
     state->open = 1;
@@ -83,6 +100,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
                                                    .reset = reset,
                                                    .closed = closed};
     struct state state = {0};
+    struct ip_range everybody = {.last = {{0xff}}}; /* nobody's address too */
+    settings.xforward = &everybody;
+    settings.xforward_count = 1;
     struct buf out = {0};
     struct stream *stream = stream_memory(str_from(bytes + 1, len - 1), &out);
     size_t piece = bytes[0] >> 2 & 15;

@@ -41,6 +41,7 @@ enum smtp_verb_flags {
     X(DATA, SMTP_NEEDS_NO_ARGUMENT | SMTP_NEEDS_TLS | SMTP_NEEDS_HELLO | SMTP_NEEDS_AUTH | SMTP_NEEDS_MAIL,  \
       "DATA")                                                                                                \
     X(RSET, SMTP_NEEDS_NO_ARGUMENT | SMTP_NEEDS_TLS, "RSET")                                                 \
+    X(XFORWARD, SMTP_NEEDS_TLS | SMTP_NEEDS_EHLO | SMTP_NEEDS_NO_MAIL, "XFORWARD attribute=value...")        \
     X(NOOP, 0, "NOOP [text]")                                                                                \
     X(VRFY, SMTP_NEEDS_TLS | SMTP_NEEDS_AUTH, "VRFY address")                                                \
     X(EXPN, SMTP_NOT_IMPLEMENTED, "EXPN list")                                                               \
@@ -72,7 +73,8 @@ extern const struct smtp_verb_entry smtp_verbs[SMTP_VERB_COUNT];
     X(8BITMIME, 5)                                                                                           \
     X(DSN, 6)                                                                                                \
     X(SMTPUTF8, 7)                                                                                           \
-    X(CHUNKING, 8)
+    X(CHUNKING, 8)                                                                                           \
+    X(XFORWARD, 9)
 
 enum smtp_extension {
 #define X(name, bit) SMTP_EXTENSION_##name = 1 << (bit),

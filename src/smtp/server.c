@@ -1,3 +1,4 @@
+#include "seeded_bug.h"
 #include "smtp/server_state.h"
 
 struct smtp_server_settings smtp_server_defaults(void) {
@@ -141,6 +142,9 @@ static void forget(struct server *s) {
     s->open = false;
     s->session.recipients = s->excess = 0;
     s->session.mail = (struct smtp_mail){0};
+#ifndef SLUICE_SEEDED_BUG_XFORWARD_STAYS
+    s->session.xforward = (struct smtp_xforward){0};
+#endif
     arena_reset(s->session.transaction);
 }
 
@@ -160,6 +164,10 @@ unsigned server_offered(const struct server *s) {
         offers &= ~(unsigned)SMTP_EXTENSION_STARTTLS;
     if (s->settings->auth == SMTP_AUTH_NONE || (tls == SMTP_TLS_REQUIRED && !secure))
         offers &= ~(unsigned)SMTP_EXTENSION_AUTH;
+    if (server_takes_xforward(s))
+        offers |= SMTP_EXTENSION_XFORWARD;
+    else
+        offers &= ~(unsigned)SMTP_EXTENSION_XFORWARD;
     return offers & ~(unsigned)SMTP_EXTENSION_CHUNKING;
 }
 
@@ -167,8 +175,9 @@ unsigned server_offered(const struct server *s) {
 static void (*const handlers[SMTP_VERB_COUNT])(struct server *, struct str) = {
     [SMTP_EHLO] = server_ehlo, [SMTP_HELO] = server_helo, [SMTP_STARTTLS] = server_starttls,
     [SMTP_AUTH] = server_auth, [SMTP_MAIL] = server_mail, [SMTP_RCPT] = server_rcpt,
-    [SMTP_DATA] = server_data, [SMTP_RSET] = server_rset, [SMTP_NOOP] = server_noop,
-    [SMTP_VRFY] = server_vrfy, [SMTP_HELP] = server_help, [SMTP_QUIT] = server_quit,
+    [SMTP_DATA] = server_data, [SMTP_RSET] = server_rset, [SMTP_XFORWARD] = server_xforward,
+    [SMTP_NOOP] = server_noop, [SMTP_VRFY] = server_vrfy, [SMTP_HELP] = server_help,
+    [SMTP_QUIT] = server_quit,
 };
 
 /* What a verb needs, from the table; code 0 when all is there. */
@@ -297,9 +306,11 @@ void smtp_serve(struct stream *stream, const struct smtp_server_settings *settin
     struct server *s = arena_new_of(arena, struct server);
     *s = (struct server){.stream = stream, .settings = settings, .hooks = hooks, .arg = arg};
     s->session.settings = settings;
+    s->session.stream = stream;
     s->session.arena = arena;
     s->session.transaction = arena_new(0);
     stream_peer(stream, &s->session.peer, &s->session.peer_port);
+    stream_proxied(stream, &s->session.proxied_by);
     stream_local(stream, &s->session.local, &s->session.local_port);
     int error = greet(s);
     if (error)

@@ -6,6 +6,7 @@
  * connection, one per transaction, and the stream's buffers; bodies pass through.
  */
 #pragma once
+#include "base/ip_range.h"
 #include "rt/stream.h"
 #include "smtp/grammar.h"
 
@@ -49,6 +50,10 @@ struct smtp_xforward {
     struct str name, helo, proto, ident,
         source; /* printable, 255 octets at most; "": not told, or unavailable */
 };
+
+/* The argument of XFORWARD, over what `ret` has already. The views live in `arena`. Code 0, or 501 with *ret
+ * untouched. */
+struct smtp_reply smtp_xforward_parse(struct str argument, struct arena *, struct smtp_xforward *ret);
 
 /* What the hooks may see. Views live in `arena`, as long as the connection. */
 struct smtp_session {

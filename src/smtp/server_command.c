@@ -29,6 +29,11 @@ static void auth_argument(const struct server *s, struct buf *out) {
     buf_str(out, STR(" PLAIN LOGIN"));
 }
 
+static void xforward_argument(const struct server *s, struct buf *out) {
+    (void)s;
+    smtp_xforward_attributes(out);
+}
+
 /* In the order in which EHLO lists them. */
 static const struct {
     enum smtp_extension bit;
@@ -42,6 +47,7 @@ static const struct {
     {SMTP_EXTENSION_8BITMIME, NULL},
     {SMTP_EXTENSION_DSN, NULL},
     {SMTP_EXTENSION_SMTPUTF8, NULL},
+    {SMTP_EXTENSION_XFORWARD, xforward_argument},
 };
 
 static void hello(struct server *s, struct str name, bool esmtp) {
@@ -182,7 +188,8 @@ void server_help(struct server *s, struct str argument) {
     struct buf text __attribute__((cleanup(buf_free))) = {0};
     for (int i = 0; i < SMTP_VERB_COUNT; i++) {
         const struct smtp_verb_entry *verb = &smtp_verbs[i];
-        if (verb->flags & SMTP_NOT_IMPLEMENTED || (argument.len && !str_eq_nocase(argument, verb->name)))
+        if (verb->flags & SMTP_NOT_IMPLEMENTED || (i == SMTP_XFORWARD && !server_takes_xforward(s)) ||
+            (argument.len && !str_eq_nocase(argument, verb->name)))
             continue;
         buf_str(&text, text.len ? STR(" ") : argument.len ? STR("Syntax: ") : STR("Commands: "));
         buf_str(&text, argument.len ? verb->syntax : verb->name);

@@ -18,7 +18,8 @@ struct server {
     bool over;       /* the session ends */
     int error;       /* why, when it was not we or QUIT */
     unsigned commands, errors, auth_failures;
-    unsigned excess; /* recipients over the limit, in this transaction */
+    unsigned excess;                /* recipients over the limit, in this transaction */
+    struct xforward_room *xforward; /* NULL until it is needed */
     char helo[HELO_MAX + 1];
 };
 
@@ -44,6 +45,11 @@ void server_reset(struct server *);
 /* Ends the transaction after data_end. */
 void server_transaction_done(struct server *);
 
+/* Is the peer one of those who may say XFORWARD? */
+bool server_takes_xforward(const struct server *);
+/* " NAME ADDR..." */
+void smtp_xforward_attributes(struct buf *);
+
 /* The extensions that EHLO offers now. */
 unsigned server_offered(const struct server *);
 
@@ -56,6 +62,7 @@ void server_mail(struct server *, struct str argument);
 void server_rcpt(struct server *, struct str argument);
 void server_data(struct server *, struct str argument);
 void server_rset(struct server *, struct str argument);
+void server_xforward(struct server *, struct str argument);
 void server_noop(struct server *, struct str argument);
 void server_vrfy(struct server *, struct str argument);
 void server_help(struct server *, struct str argument);

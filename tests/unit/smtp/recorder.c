@@ -45,6 +45,11 @@ static struct smtp_reply on_mail(void *arg, const struct smtp_session *s, const 
     assert_int_equal(r->open, 0);
     assert_non_null(s->transaction);
     note(r, "mail", mail->reverse_path.whole);
+    const struct smtp_xforward *x = &s->xforward;
+    char ip[IP_TEXT_SIZE];
+    if (x->given)
+        buf_printf(&r->calls, "for %.*s %s %u %.*s %.*s %.*s %.*s\n", STR_FMT(x->name), ip_text(&x->addr, ip),
+                   x->port, STR_FMT(x->proto), STR_FMT(x->helo), STR_FMT(x->ident), STR_FMT(x->source));
     struct smtp_reply reply = by_name(mail->reverse_path.local);
     r->open += reply.code == 0;
     return reply;

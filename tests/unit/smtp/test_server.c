@@ -15,6 +15,10 @@
 #define RCPT_OK "250 2.1.5 Ok\r\n"
 #define GO "354 End data with <CR><LF>.<CR><LF>\r\n"
 #define ACCEPTED "250 2.0.0 Accepted X\r\n"
+#define EHLO_XFORWARD_REPLY                                                                                  \
+    "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 100\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n"        \
+    "250-DSN\r\n250-SMTPUTF8\r\n250 XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE\r\n"
+#define XFORWARD_OK "250 2.0.0 Ok\r\n"
 #define START "EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n"
 #define START_REPLY GREETING EHLO_REPLY MAIL_OK RCPT_OK
 #define BARE_LF "550 5.6.11 The message contains a bare LF; lines must end with CRLF\r\n"
@@ -31,7 +35,8 @@ struct dialogue {
     unsigned max_recipients, max_commands, max_errors;
     int stop_at;
     bool refuse_connect;
-    int error; /* CLOSED where the input ends without QUIT */
+    const char *xforward; /* who may; the peer is 192.0.2.9 */
+    int error;            /* CLOSED where the input ends without QUIT */
 };
 
 static const struct dialogue dialogues[] = {
@@ -211,6 +216,50 @@ static const struct dialogue dialogues[] = {
      GREETING EHLO_AUTH_REPLY "535 5.7.8 Authentication failed\r\n535 5.7.8 Authentication failed\r\n"
                               "421 4.7.0 Too many failed authentications\r\n",
      .auth = SMTP_AUTH_OPTIONAL},
+    {"XFORWARD",
+     STR("EHLO c.example\r\nXFORWARD NAME=spike.example ADDR=168.100.189.2 PORT=4711 PROTO=ESMTP\r\n"
+         "xforward helo=[10.0.0.1] ident=4F+2B2 source=remote\r\nMAIL FROM:<a@b.example>\r\nRCPT "
+         "TO:<c@d.example>\r\n"
+         "DATA\r\n.\r\nMAIL FROM:<>\r\nRSET\r\n"
+         "XFORWARD ADDR=IPV6:2001:db8::1 NAME=[unavailable]\r\nMAIL FROM:<>\r\nQUIT\r\n"),
+     GREETING EHLO_XFORWARD_REPLY XFORWARD_OK XFORWARD_OK MAIL_OK RCPT_OK GO ACCEPTED MAIL_OK XFORWARD_OK
+         XFORWARD_OK MAIL_OK BYE,
+     .calls =
+         "helo c.example\nmail a@b.example\nfor spike.example 168.100.189.2 4711 ESMTP [10.0.0.1] 4F+2 "
+         "REMOTE\n"
+         "rcpt c@d.example\nmessage 0 of 1 to 1 by ESMTP\nmail\nreset\nmail\nfor  2001:db8::1 0    \nreset\n",
+     .xforward = "192.0.2.0/24"},
+    {"XFORWARD, what ends it",
+     STR("EHLO c.example\r\nXFORWARD NAME=a\r\nRSET\r\nMAIL FROM:<>\r\nRSET\r\nXFORWARD NAME=a\r\nEHLO "
+         "c.example\r\nMAIL FROM:<>\r\n"
+         "RSET\r\nXFORWARD NAME=a\r\nMAIL FROM:<nobody@b.example>\r\nMAIL FROM:<>\r\nQUIT\r\n"),
+     GREETING EHLO_XFORWARD_REPLY XFORWARD_OK XFORWARD_OK MAIL_OK XFORWARD_OK XFORWARD_OK EHLO_XFORWARD_REPLY
+         MAIL_OK XFORWARD_OK XFORWARD_OK "550 5.1.1 No such user\r\n" MAIL_OK BYE,
+     .calls = "helo c.example\nmail\nreset\nhelo c.example\nmail\nreset\nmail nobody@b.example\nfor a  0    "
+              "\nmail\nreset\n",
+     .xforward = "192.0.2.9"},
+    {"XFORWARD adds and takes away",
+     STR("EHLO c.example\r\nXFORWARD NAME=a HELO=b\r\nXFORWARD NAME=[UNAVAILABLE] PROTO=c\r\nXFORWARD "
+         "ADDR=nothing HELO=d\r\nMAIL FROM:<>\r\nQUIT\r\n"),
+     GREETING EHLO_XFORWARD_REPLY XFORWARD_OK XFORWARD_OK "501 5.5.4 Bad ADDR syntax\r\n" MAIL_OK BYE,
+     .calls = "helo c.example\nrefused 501 XFORWARD\nmail\nfor   0 c b  \nreset\n", .xforward = "192.0.2.9"},
+    {"XFORWARD out of place",
+     STR("XFORWARD NAME=a\r\nHELO c\r\nXFORWARD NAME=a\r\nEHLO c.example\r\nMAIL FROM:<>\r\nXFORWARD "
+         "NAME=a\r\nHELP XFORWARD\r\nQUIT\r\n"),
+     GREETING "503 5.5.1 Send EHLO first\r\n250 mx.example\r\n503 5.5.1 Send EHLO first, not "
+              "HELO\r\n" EHLO_XFORWARD_REPLY MAIL_OK
+              "503 5.5.1 Not within a transaction; send RSET first\r\n214 2.0.0 Syntax: XFORWARD "
+              "attribute=value...\r\n" BYE,
+     .calls = "refused 503 XFORWARD\nhelo c\nrefused 503 XFORWARD\nhelo c.example\nmail\nrefused 503 "
+              "XFORWARD\nreset\n",
+     .xforward = "192.0.2.9"},
+    {"XFORWARD from another peer",
+     STR("EHLO c.example\r\nXFORWARD NAME=a\r\nHELP XFORWARD\r\nMAIL FROM:<>\r\nQUIT\r\n"),
+     GREETING EHLO_REPLY
+     "550 5.7.0 Error: insufficient authorization\r\n504 5.5.4 No help on that\r\n" MAIL_OK BYE,
+     .calls = "helo c.example\nrefused 550 XFORWARD\nrefused 504 HELP\nmail\nreset\n", .xforward = "192.0.2.8"},
+    {"XFORWARD for nobody", STR("EHLO c.example\r\nXFORWARD NAME=a\r\nQUIT\r\n"),
+     GREETING EHLO_REPLY "550 5.7.0 Error: insufficient authorization\r\n" BYE},
     {"AUTH not offered", STR("EHLO c.example\r\nAUTH PLAIN\r\nQUIT\r\n"),
      GREETING EHLO_REPLY "503 5.5.1 Authentication is not offered here\r\n" BYE},
 };
@@ -230,11 +279,26 @@ static struct smtp_server_settings settings_of(const struct dialogue *d) {
     return s;
 }
 
+/* The stream with a peer's address, where that counts. */
+static struct stream *told(const struct dialogue *d, struct stream *stream,
+                           struct smtp_server_settings *settings, struct ip_range *range) {
+    struct ip peer;
+    if (!d->xforward)
+        return stream;
+    assert_int_equal(ip_range_parse(str_of(d->xforward), range), 0);
+    settings->xforward = range;
+    settings->xforward_count = 1;
+    assert_true(ip_parse(STR("192.0.2.9"), &peer));
+    stream_set_peer(stream, &peer, 4025);
+    return stream;
+}
+
 static void play(const struct dialogue *d, size_t piece) {
     struct buf out = {0};
     struct recorder r = {.stop_at = d->stop_at, .refuse_connect = d->refuse_connect};
     struct smtp_server_settings settings = settings_of(d);
-    struct stream *stream = stream_memory(d->in, &out);
+    struct ip_range range;
+    struct stream *stream = told(d, stream_memory(d->in, &out), &settings, &range);
     if (piece)
         stream = stream_faulty(stream, SIZE_MAX, SIZE_MAX, piece, 0);
     smtp_serve(stream, &settings, &recorder_hooks, &r);
@@ -278,9 +342,11 @@ static void test_faults(void **state) {
             bool reading = at < d->in.len;
             int error = errors[at % COUNT(errors)];
             struct buf out = {0};
+            struct ip_range range;
             struct recorder r = {.stop_at = d->stop_at, .refuse_connect = d->refuse_connect};
-            struct stream *stream = stream_faulty(stream_memory(d->in, &out), reading ? at : SIZE_MAX,
-                                                  reading ? SIZE_MAX : at - d->in.len, 0, error);
+            struct stream *stream =
+                stream_faulty(told(d, stream_memory(d->in, &out), &settings, &range), reading ? at : SIZE_MAX,
+                              reading ? SIZE_MAX : at - d->in.len, 0, error);
             smtp_serve(stream, &settings, &recorder_hooks, &r);
             assert_int_equal(r.open, 0);
             assert_int_equal(r.connected, 0);
