@@ -1,5 +1,7 @@
 #include "policy/attribute.h"
 
+#include "seeded_bug.h"
+
 static bool refuse(struct outcome *ret, const char *enhanced, const char *text) {
     *ret = (struct outcome){
         .scope = OUTCOME_MESSAGE,
@@ -53,24 +55,39 @@ static const struct tenant *named_tenant(const struct policy *p, const struct se
     return NULL;
 }
 
-static bool by_connector(const struct policy *p, const struct sender_facts *f, struct attribution *ret,
-                         struct outcome *ret_refusal) {
+/* Among the connectors that a certificate or an address stands for. */
+struct choice {
+    const struct connector *first, *named, *last;
+    size_t tenants;
+};
+
+/* In the order of the configuration. */
+static void add_choice(struct choice *choice, const struct connector *c, const struct tenant *named) {
+    choice->tenants += !choice->last || choice->last->tenant != c->tenant;
+    choice->last = c;
+    if (!choice->first)
+        choice->first = c;
+    if (!choice->named && c->tenant == named)
+        choice->named = c;
+}
+
+/* Tenants that share: a reverse-path of none of them is nobody's; a null one is the first's. */
+static const struct connector *choose(const struct choice *choice, const struct sender_facts *f) {
+    if (choice->named)
+        return choice->named;
+    return choice->tenants == 1 || !f->reverse_path.len ? choice->first : NULL;
+}
+
+static bool by_address(const struct policy *p, const struct sender_facts *f, struct attribution *ret,
+                       struct outcome *ret_refusal) {
     const struct tenant *named = named_tenant(p, f);
-    const struct connector *first = NULL, *chosen = NULL;
-    size_t sharing = 0;
+    struct choice choice = {0};
     for (size_t i = 0; i < p->tenant_count; i++) {
         const struct connector *c = connector_of(&p->tenants[i], &f->client);
-        if (!c)
-            continue;
-        sharing++;
-        first = first ? first : c;
-        if (&p->tenants[i] == named)
-            chosen = c;
+        if (c)
+            add_choice(&choice, c, named);
     }
-    /* Tenants that share an address: a reverse-path of none of them is nobody's; a null one is the first's.
-     */
-    if (!chosen && (sharing == 1 || !f->reverse_path.len))
-        chosen = first;
+    const struct connector *chosen = choose(&choice, f);
     if (!chosen)
         return deny_relay(ret_refusal);
     *ret = (struct attribution){
@@ -78,6 +95,35 @@ static bool by_connector(const struct policy *p, const struct sender_facts *f, s
         .connector = chosen,
         .relayed = f->reverse_path.len && named != chosen->tenant,
     };
+    return true;
+}
+
+static bool may_relay(const struct policy *p, const struct sender_facts *f,
+                      const struct certificate_match *by) {
+#ifdef SLUICE_SEEDED_BUG_CERTIFICATE_RELAYS_ANYTHING
+    return true;
+#endif
+    return certificate_in_tenant(p, by->connector->tenant, by->name) ||
+           connector_has_ip(by->connector, &f->client);
+}
+
+static bool by_certificate(const struct policy *p, const struct sender_facts *f, struct attribution *ret,
+                           struct outcome *ret_refusal) {
+    const struct tenant *named = named_tenant(p, f);
+    const struct certificate_match *match = f->certificate->matches;
+    struct choice choice = {0};
+    for (size_t i = 0; i < f->certificate->match_count; i++)
+        add_choice(&choice, match[i].connector, named);
+    const struct connector *chosen = choose(&choice, f);
+    if (!chosen)
+        return deny_relay(ret_refusal);
+    while (match->connector != chosen)
+        match++;
+    bool relayed = f->reverse_path.len && named != chosen->tenant;
+    if (relayed && !may_relay(p, f, match))
+        return deny_relay(ret_refusal);
+    *ret = (struct attribution){
+        .tenant = chosen->tenant, .connector = chosen, .certificate = match->name, .relayed = relayed};
     return true;
 }
 
@@ -101,5 +147,9 @@ bool attribute(const struct policy *p, const struct sender_facts *f, struct attr
         *ret = (struct attribution){.tenant = f->user_tenant, .user = f->user};
         return true;
     }
-    return ip_is_none(&f->client) ? by_socket(p, f, ret, ret_refusal) : by_connector(p, f, ret, ret_refusal);
+    if (ip_is_none(&f->client))
+        return by_socket(p, f, ret, ret_refusal);
+    if (f->certificate && f->certificate->match_count)
+        return by_certificate(p, f, ret, ret_refusal);
+    return by_address(p, f, ret, ret_refusal);
 }

@@ -60,11 +60,11 @@ static void load_skip(struct loading *l, const struct config_node *node, struct 
 static void load_connector(struct loading *l, const struct config_node *node, struct connector *c) {
     struct str deliver = config_string(node, "deliver");
     c->name = config_title(node);
-    c->certificate = config_string(node, "certificate");
     c->trust_verdict = config_bool(node, "trust-verdict");
     c->srs = config_bool(node, "srs");
     load_skip(l, node, c);
     load_addresses(l, node, c);
+    load_certificate(l, node, c);
     if (deliver.len && !parse_host_port(l->arena, deliver, &c->deliver_host, &c->deliver_port)) {
         config_complain(l->errors, node, "deliver", "deliver: \"%.*s\" is not \"host:port\"",
                         STR_FMT(deliver));

@@ -12,3 +12,7 @@ struct loading {
 /* The `dkim` sections of a tenant; all tenants' domains are known. */
 void signing_load(struct loading *, const struct config_node *tenant, struct tenant *);
 void signing_unload(struct tenant *);
+
+/* `certificate` and `ca` of a connector; its addresses are loaded. */
+void load_certificate(struct loading *, const struct config_node *connector, struct connector *);
+void unload_certificates(struct policy *);

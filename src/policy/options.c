@@ -8,12 +8,18 @@ static const struct config_option connector_options[] = {
     {.name = "addresses",
      .kind = CONFIG_LIST,
      .min = 1,
-     .required = true,
+     .preset_doc = "none: then it needs a certificate",
      .doc = "Addresses, ranges (`a-b`) and networks (CIDR) from which this server connects."},
     {.name = "certificate",
      .kind = CONFIG_STRING,
-     .inactive = true,
-     .doc = "Name in its client certificate."},
+     .preset_doc = "none",
+     .doc = "Name in its TLS client certificate: a host name, or `*.` and a domain for every name directly "
+            "below "
+            "it. A certificate that `ca` vouches for goes before all addresses."},
+    {.name = "ca",
+     .kind = CONFIG_STRING,
+     .preset_doc = "the system's",
+     .doc = "PEM file of the authorities that may vouch for `certificate`."},
     {.name = "skip",
      .kind = CONFIG_LIST,
      .doc = "Addresses, ranges and networks of servers that are passed over when Received is walked outwards "

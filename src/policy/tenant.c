@@ -53,5 +53,6 @@ void policy_close(struct policy *p) {
         p->tenants[i].users = passwd_close(p->tenants[i].users);
         signing_unload(&p->tenants[i]);
     }
+    unload_certificates(p);
     p->by_domain = map_free(p->by_domain);
 }

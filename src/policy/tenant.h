@@ -73,7 +73,10 @@ enum verdict_failure { VERDICT_DEFER, VERDICT_REGULAR, VERDICT_HIGH_RISK };
 struct policy {
     struct tenant *tenants;
     size_t tenant_count;
-    struct tls_trust **trusts; /* of the connectors, to be freed; the first is the system's, or NULL */
+    struct policy_trust {
+        const char *path; /* NULL: the system's */
+        struct tls_trust *trust;
+    } * trusts; /* of the connectors, each once */
     size_t trust_count;
     struct map *by_domain;  /* normalised accepted domain -> struct tenant */
     struct map *by_forward; /* address of a forward in any case -> struct forward */

@@ -1,4 +1,5 @@
 #include "settings/load.h"
+#include "base/error.h"
 #include "spool/spool.h"
 
 const struct endpoint *settings_endpoints(struct loading *l, const struct config_node *node,
@@ -70,6 +71,27 @@ static void check_size(struct loading *l, const struct config_node *node, int64_
                         (long long)size, (long long)most, (long long)(least >> 20));
 }
 
+/* Addresses, ranges and networks. What is wrong is reported and left out. */
+static const struct ip_range *read_ranges(struct loading *l, const struct config_node *node,
+                                          const char *option, size_t *ret_count) {
+    struct config_list list = config_list(node, option);
+    struct ip_range *at = arena_array(l->arena, struct ip_range, list.count);
+    *ret_count = 0;
+    for (size_t i = 0; i < list.count; i++) {
+        int error = ip_range_parse(list.at[i], &at[*ret_count]);
+        if (error)
+            config_complain(
+                l->errors, node, option,
+                error == SLUICE_EINVALID
+                    ? "`%.*s` is no network: bits right of the prefix are set, or it runs backwards"
+                    : "`%.*s` is no address, range (a-b) or network (a/prefix)",
+                STR_FMT(list.at[i]));
+        else
+            ++*ret_count;
+    }
+    return at;
+}
+
 static void read_listener(struct loading *l, const struct config_node *node, struct listener *at) {
     int tls = config_enum(node, "tls");
     if (tls < 0)
@@ -89,6 +111,8 @@ static void read_listener(struct loading *l, const struct config_node *node, str
         .min_rate = (unsigned)config_size(node, "min-rate"),
     };
     at->bind = settings_endpoints(l, node, &at->bind_count);
+    at->proxy = read_ranges(l, node, "proxy", &at->proxy_count);
+    at->xforward = read_ranges(l, node, "xforward", &at->xforward_count);
     check_tls(l, node, at);
     check_size(l, node, at->max_size);
 }

@@ -1,6 +1,7 @@
 #include "settings/load.h"
 #include "base/error.h"
 #include "mail/address.h"
+#include "policy/certificate.h"
 #include "rt/stream.h"
 #include "rt/zone_file.h"
 #include <errno.h>
@@ -240,6 +241,10 @@ static int load(struct arena *arena, const struct config_node *root, const struc
     holder->policy =
         policy_load(arena, root, &(struct policy_checks){.state = s->state, .pools = s->pools}, errors);
     s->policy = holder->policy;
+    if (policy_has_certificates(s->policy) && !s->tls.certificate)
+        config_warn(
+            errors, root, NULL,
+            "connectors have a `certificate`, but there is no section `tls { ... }`: nobody can show one");
     s->delivery = delivery_load(root, errors);
     s->destinations = destinations_load(arena, root, errors);
     check_schedules(&l);

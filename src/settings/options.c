@@ -80,6 +80,18 @@ static const struct config_option listener_options[] = {
      .min = 0,
      .max = 1 << 20,
      .doc = "Bytes per second that a client must keep up within a message, over a minute; 0: none."},
+    {.name = "proxy",
+     .kind = CONFIG_LIST,
+     .preset_doc = "none",
+     .doc = "Addresses, ranges and networks of proxies: their connections must begin with a PROXY header "
+            "(version "
+            "1 or 2), whose client then counts as the peer."},
+    {.name = "xforward",
+     .kind = CONFIG_LIST,
+     .preset_doc = "none",
+     .doc = "Addresses, ranges and networks of servers that may say for whom they speak (XFORWARD, as "
+            "Postfix has "
+            "it)."},
     {.kind = CONFIG_END},
 };
 

@@ -82,6 +82,101 @@ static void test_attribution(void **state) {
     fixture_close(&f);
 }
 
+/* The certificate's names, all verified, against what is configured. */
+static int believe(void *arg, const struct tls_trust *trust, struct arena *arena, struct str *ret_why) {
+    (void)arg, (void)trust, (void)arena, (void)ret_why;
+    return 0;
+}
+
+static const char certified[] =
+    "tenant \"a\" { domains = {\"a.example\", \"deep.aa.example\"}\n"
+    "  connector \"mail\" { certificate = \"mail.a.example\" }\n"
+    "  connector \"filter\" { certificate = \"filter.cloud.example\" addresses = {\"10.1.0.0/24\"} }\n"
+    "  connector \"aa\" { certificate = \"mail.aa.example\" }\n"
+    "  connector \"wild\" { certificate = \"*.a.example\" }\n"
+    "  connector \"shared\" { certificate = \"shared.cloud.example\" }\n"
+    "  connector \"here\" { addresses = {\"10.0.0.0/24\"} } }\n"
+    "tenant \"b\" { domains = {\"b.example\"}\n"
+    "  connector \"shared\" { certificate = \"shared.cloud.example\" }\n"
+    "  connector \"again\" { certificate = \"shared.cloud.example\" } }\n";
+
+static void test_by_certificate(void **state) {
+    static const struct {
+        const char *name, *client, *reverse_path, *from;
+        const char *refusal, *tenant, *connector;
+        bool relayed;
+    } cases[] = {
+        {"mail.a.example", "192.0.2.1", "u@a.example", NULL, NULL, "a", "mail", false},
+        {"mail.a.example", "192.0.2.1", "u@else.example", NULL, NULL, "a", "mail", true},
+        {"mail.a.example", "192.0.2.1", "u@b.example", NULL, NULL, "a", "mail", true},
+        {"mail.a.example", "192.0.2.1", "", NULL, NULL, "a", "mail", false},
+        {"x.a.example", "192.0.2.1", "u@else.example", NULL, NULL, "a", "wild", true},
+        {"*.a.example", "192.0.2.1", "u@else.example", NULL, NULL, "a", "wild", true},
+        /* Not the tenant's own name: only for the tenant's own domains, */
+        {"filter.cloud.example", "192.0.2.1", "u@a.example", NULL, NULL, "a", "filter", false},
+        {"filter.cloud.example", "192.0.2.1", "", NULL, NULL, "a", "filter", false},
+        {"filter.cloud.example", "192.0.2.1", "u@else.example", NULL, "550 5.7.64 Relay Access Denied"},
+        {"filter.cloud.example", "192.0.2.1", "u@b.example", NULL, "550 5.7.64 Relay Access Denied"},
+        {"mail.aa.example", "192.0.2.1", "u@else.example", NULL, "550 5.7.64"}, /* above an accepted domain */
+        /* or from an address of that connector, but of no other. */
+        {"filter.cloud.example", "10.1.0.7", "u@else.example", NULL, NULL, "a", "filter", true},
+        {"filter.cloud.example", "10.0.0.7", "u@else.example", NULL, "550 5.7.64"},
+        /* The certificate goes before the address. */
+        {"mail.a.example", "10.1.0.7", "u@a.example", NULL, NULL, "a", "mail", false},
+        {"shared.cloud.example", "10.0.0.7", "u@b.example", NULL, NULL, "b", "shared", false},
+        {"shared.cloud.example", "192.0.2.1", "u@a.example", NULL, NULL, "a", "shared", false},
+        {"shared.cloud.example", "10.0.0.7", "u@else.example", NULL, "550 5.7.64"},
+        {"shared.cloud.example", "192.0.2.1", "", NULL, NULL, "a", "shared", false},
+        {"shared.cloud.example", "192.0.2.1", "", "u@b.example", NULL, "b", "shared", false},
+        /* One that matches nothing: as without. */
+        {"mail.else.example", "10.0.0.7", "u@else.example", NULL, NULL, "a", "here", true},
+        {"mail.else.example", "192.0.2.1", "u@a.example", NULL, "550 5.7.64"},
+    };
+    struct fixture f = fixture_open(certified, NULL, NULL);
+    (void)state;
+    assert_int_equal(config_error_count(f.errors), 0);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct str name = str_of(cases[i].name);
+        const struct certificate_client client = {.names = &name, .name_count = 1, .verify = believe};
+        struct certificate_facts certificate;
+        struct address_list from;
+        struct attribution a;
+        struct outcome refusal;
+        policy_connectors_by_certificate(f.policy, &client, f.arena, &certificate);
+        struct sender_facts facts = {.reverse_path = str_of(cases[i].reverse_path),
+                                     .certificate = &certificate};
+        assert_true(ip_parse(str_of(cases[i].client), &facts.client));
+        if (cases[i].from) {
+            assert_int_equal(address_list_parse(f.arena, str_of(cases[i].from), &from), 0);
+            facts.from = &from;
+        }
+        bool ok = attribute(f.policy, &facts, &a, &refusal);
+        if (ok != !cases[i].refusal)
+            fail_msg("case %zu", i);
+        if (!ok) {
+            assert_true(str_starts(outcome_line(f.arena, &refusal), str_of(cases[i].refusal)));
+            continue;
+        }
+        if (!str_eq(a.tenant->name, str_of(cases[i].tenant)) ||
+            !str_eq(a.connector->name, str_of(cases[i].connector)) || a.relayed != cases[i].relayed)
+            fail_msg("case %zu", i);
+        assert_true(str_eq(a.certificate, str_eq(a.connector->name, STR("here")) ? STR("") : name));
+    }
+    /* A login goes before any certificate. */
+    struct str name = STR("mail.a.example");
+    const struct certificate_client client = {.names = &name, .name_count = 1, .verify = believe};
+    struct certificate_facts certificate;
+    struct attribution a;
+    struct outcome refusal;
+    policy_connectors_by_certificate(f.policy, &client, f.arena, &certificate);
+    struct sender_facts facts = {.user = STR("u@b.example"),
+                                 .user_tenant = policy_tenant(f.policy, STR("b")),
+                                 .reverse_path = STR("u@b.example"),
+                                 .certificate = &certificate};
+    assert_true(attribute(f.policy, &facts, &a, &refusal) && !a.connector && !a.certificate.len);
+    fixture_close(&f);
+}
+
 static const char gtube[] = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X";
 
 static void test_gtube(void **state) {
@@ -127,7 +222,8 @@ static void test_verdict(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_attribution), cmocka_unit_test(test_gtube),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_attribution),
+                                       cmocka_unit_test(test_by_certificate), cmocka_unit_test(test_gtube),
                                        cmocka_unit_test(test_verdict)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,7 +65,32 @@ static void test_problems(void **state) {
         {"tenant \"a\" { domains = {\"a.example\", \"A.example\"} }", "\"A.example\" stands here twice"},
         {"tenant \"a\" { domains = {\"a.example\"} }\ntenant \"b\" { domains = {\"A.example\"} }",
          "test.conf:2: \"A.example\" is an accepted domain of tenant \"a\" already"},
-        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { } }", "addresses"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { } }",
+         "test.conf:1: a connector needs addresses, or a certificate"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {} certificate = "
+         "\"m.example\" } }",
+         "addresses"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { certificate = \"a b\" } }",
+         "\"a b\" is no host name, nor"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { certificate = \"*.com\" } }",
+         "\"*.com\" is no host name, nor"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { certificate = \"m*.a.example\" } }",
+         "\"m*.a.example\" is no host name, nor"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { certificate = \"a.*.example\" } }",
+         "is no host name, nor"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { certificate = \"[192.0.2.1]\" } }",
+         "is no host name, nor"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { certificate = \"\" } }",
+         "is no host name, nor"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"10.0.0.1\"} ca = "
+         "\"/ca.pem\" } }",
+         "there is no certificate that it could vouch for"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { certificate = \"m.example\" ca = "
+         "\"/nonexistent/ca.pem\" } }",
+         "ca: /nonexistent/ca.pem: No such file or directory"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { certificate = \"m.example\" ca = "
+         "\"/dev/null\" } }",
+         "ca: /dev/null: there is no certificate in it"},
         {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"10.0.0.1/8\"} } }",
          "\"10.0.0.1/8\" is no network"},
         {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"ten\"} } }",
@@ -110,8 +135,6 @@ static void test_problems(void **state) {
 static void test_inactive_warns(void **state) {
     static const char *const texts[] = {
         "tenant \"a\" { domains = {\"a.example\"} policy \"p\" { per-day = 10 } }",
-        "tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"10.0.0.1\"} certificate = "
-        "\"n\" } }",
         "verdict { rspamd = \"http://127.0.0.1:11333\" }",
         "verdict { on-failure = defer }",
         "tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"10.0.0.1\"} trust-verdict "

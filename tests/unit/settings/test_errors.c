@@ -38,6 +38,17 @@ static const struct {
      .errors = {"@/t.conf:6: `max-size` is 104857600 bytes, but with this `disk-limit` of the spool 50069504 "
                 "is the "
                 "most: make it smaller, or `disk-limit` at least 384mb"}},
+    {GOOD "listener a { bind = {127.0.0.1:25} proxy = {10.0.0.1/8, proxy.example} }",
+     .errors =
+         {"@/t.conf:5: `10.0.0.1/8` is no network: bits right of the prefix are set, or it runs backwards",
+          "@/t.conf:5: `proxy.example` is no address, range (a-b) or network (a/prefix)"}},
+    {GOOD "listener a { bind = {127.0.0.1:25} xforward = {10.0.0.9-10.0.0.1} }",
+     .errors = {"@/t.conf:5: `10.0.0.9-10.0.0.1` is no network: bits right of the prefix are set, or it runs "
+                "backwards"}},
+    {GOOD "listener a { bind = {127.0.0.1:25} } tenant t { domains = {t.example} connector c { certificate = "
+          "m.t.example } }",
+     .warnings = {"@/t.conf: connectors have a `certificate`, but there is no section `tls { ... }`: nobody "
+                  "can show one"}},
     {GOOD "tls { certificate = cert.pem }", .errors = {"@/t.conf:5: `tls` needs `key`"}},
     {GOOD "tls { certificate = cert.pem key = /nonexistent/k.pem }",
      .errors = {"@/t.conf:5: can't read /nonexistent/k.pem: No such file or directory"}},

@@ -50,7 +50,8 @@ static void test_all(void **state) {
              "= 2s data-timeout = 3s }\n"
              "listener b { bind = {127.0.0.1:4650} tls = implicit auth = required max-connections = 9 "
              "max-connections-per-client = 4 }\n"
-             "listener c { bind = {127.0.0.1:2526} tls = none }\n"
+             "listener c { bind = {127.0.0.1:2526} tls = none proxy = {192.0.2.0/24, \"::1\"} xforward = "
+             "{10.0.0.1-10.0.0.9} }\n"
              "tls { certificate = cert.pem key = key.pem }\n"
              "tenant contoso { domains = {contoso.example} users = users pools { normal = normal } }\n"
              "dns { zone-file = inside servers = {127.0.0.53, \"::1@5353\"} timeout = 3s }\n"
@@ -81,6 +82,10 @@ static void test_all(void **state) {
     assert_int_equal(b->max_connections, 9);
     assert_int_equal(b->max_connections_per_client, 4);
     assert_int_equal(s->listeners[2].tls, LISTENER_TLS_NONE);
+    assert_int_equal(a->proxy_count + a->xforward_count, 0);
+    assert_int_equal(s->listeners[2].proxy_count, 2);
+    assert_int_equal(s->listeners[2].xforward_count, 1);
+    assert_int_equal(ip_range_size(&s->listeners[2].xforward[0]), 9);
     assert_int_equal(s->api.bind_count, 1);
     assert_int_equal(s->spool.memory, 8 << 20);
     assert_int_equal(s->spool.min_free, 0);
@@ -133,7 +138,6 @@ static void test_restart(void **state) {
  * active yet says so. */
 static void test_sample(void **state) {
     static const char *const WARNINGS[] = {
-        "`certificate` is accepted, but not active in this version",
         "`external-per-hour` is accepted, but not active in this version",
         "`internal-per-hour` is accepted, but not active in this version",
         "`per-day` is accepted, but not active in this version",
