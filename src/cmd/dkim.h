@@ -16,9 +16,9 @@ int dkim_rotate(struct cli *, const struct cli_arguments *);
 
 /* ---- dkim_files.c: below `state`/keys ---- */
 
-/* Opens the folder (made when it is missing, 0700) and locks it against others of these commands. As root
- * with a `user` configured, the process first becomes that user: what is made here is the daemon's. NO: said.
- */
+/* Opens the folder (made when it is missing, 0700) and locks it against others of these commands. As root,
+ * the process first becomes the one who owns `state`, or else `user` (may be NULL): what is made here is the
+ * daemon's. NO: said. */
 int dkim_folder_open(struct cli *, const char *state, const char *user, int *ret_fd);
 /* A selector nobody uses: the date, "20261122", with "e" for Ed25519 and "-2", "-3" when that is taken by a
  * key file or by one of `taken`. */

@@ -30,11 +30,9 @@ static void buf_cleanse(struct buf *b) {
 
 /* ---- the folder ---- */
 
-/* As root: the folders, for the user, and then be that user, so that nothing it may have put in its folders
- * leads root elsewhere. */
-static int become(struct cli *cli, const char *state, const char *user) {
+/* The folders of a first start, for that user. What root owns nobody can change under our hands. */
+static int make_folders(struct cli *cli, const char *state, const char *user) {
     const struct passwd *entry = getpwnam(user);
-    struct str why;
     if (!entry) {
         fprintf(cli->err, "sluice: %s: there is no such user (option user)\n", user);
         return CLI_NO;
@@ -42,24 +40,40 @@ static int become(struct cli *cli, const char *state, const char *user) {
     bool made = mkdir(state, 0750) == 0;
     if (!made && errno != EEXIST)
         return fails(cli, "can't make", state);
-    int fd __attribute__((cleanup(close_fd))) = open(state, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd __attribute__((cleanup(close_fd))) = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return fails(cli, "can't open", state);
-    if (made && fchown(fd, entry->pw_uid, entry->pw_gid) != 0)
-        return fails(cli, "can't give away", state);
     if (mkdirat(fd, "keys", 0700) == 0 &&
         fchownat(fd, "keys", entry->pw_uid, entry->pw_gid, AT_SYMLINK_NOFOLLOW) != 0)
         return fails(cli, "can't give away the folder keys in", state);
-    if (privileges_become(user, cli->arena, &why) != 0) {
-        fprintf(cli->err, "sluice: %.*s\n", STR_FMT(why));
-        return CLI_NO;
-    }
+    if (made && fchown(fd, entry->pw_uid, entry->pw_gid) != 0)
+        return fails(cli, "can't give away", state);
     return CLI_DONE;
+}
+
+/* Root becomes whoever the daemon runs as, so that what is made is the daemon's, and nothing that its account
+ * may have put in its folders leads root elsewhere. The packaged unit needs no `user`: there it is whoever
+ * owns `state`. */
+static int become(struct cli *cli, const char *state, const char *user) {
+    struct stat found;
+    bool there = stat(state, &found) == 0;
+    const struct passwd *owner = there && found.st_uid ? getpwuid(found.st_uid) : NULL;
+    struct str why;
+    int bad = CLI_DONE;
+    if (owner)
+        user = str_c(cli->arena, str_of(owner->pw_name));
+    else if (user)
+        bad = make_folders(cli, state, user);
+    if (!bad && user && privileges_become(user, cli->arena, &why) != 0) {
+        fprintf(cli->err, "sluice: %.*s\n", STR_FMT(why));
+        bad = CLI_NO;
+    }
+    return bad;
 }
 
 int dkim_folder_open(struct cli *cli, const char *state, const char *user, int *ret_fd) {
     const char *path = str_printf(cli->arena, "%s/keys", state).at;
-    if (user && geteuid() == 0 && become(cli, state, user) != 0)
+    if (geteuid() == 0 && become(cli, state, user) != 0)
         return CLI_NO;
     if ((mkdir(state, 0750) != 0 && errno != EEXIST) || (mkdir(path, 0700) != 0 && errno != EEXIST))
         return fails(cli, "can't make", path);

@@ -45,6 +45,9 @@ static bool tell_daemon(struct rotating *r) {
     return !bad || bad == CLI_UNREACHABLE;
 }
 
+/* With --json the output is for programs. */
+static FILE *notes(const struct rotating *r) { return r->cli->json ? r->cli->err : r->cli->out; }
+
 static bool same_set(const struct rotating *r, const struct rotation_keys *keys) {
     const struct signing_set *configured = &r->domain->configured;
     bool same = keys->count == configured->count;
@@ -77,7 +80,7 @@ static void remove_files(struct rotating *r, const struct rotation_keys *keys) {
         const char *file = str_printf(arena, "%s/keys/%s", r->settings->state, name).at;
         bool ours = str_eq(keys->keys[i].key, str_printf(arena, "keys/%s", name));
         if (!ours || in_configuration(r, file))
-            fprintf(r->cli->out, "The key file %.*s stays: %s\n", STR_FMT(keys->keys[i].key),
+            fprintf(notes(r), "The key file %.*s stays: %s\n", STR_FMT(keys->keys[i].key),
                     ours ? "the configuration names it" : "it was not made here");
         else
             unlinkat(r->folder, name, 0);
@@ -187,7 +190,7 @@ static int finish(struct rotating *r) {
     if (bad)
         return bad;
     for (size_t i = 0; i < r->rotation.old.count; i++)
-        fprintf(r->cli->out, "Remove the record %.*s._domainkey.%.*s from DNS.\n",
+        fprintf(notes(r), "Remove the record %.*s._domainkey.%.*s from DNS.\n",
                 STR_FMT(r->rotation.old.keys[i].selector), STR_FMT(r->domain->domain));
     remove_files(r, &r->rotation.old);
     return CLI_DONE;
@@ -234,8 +237,7 @@ static int run_cancel(struct rotating *r) {
     if (bad)
         return bad;
     remove_files(r, &r->rotation.next);
-    if (!r->cli->json)
-        fprintf(r->cli->out, "The rotation is taken back; the new record may be removed from DNS.\n");
+    fprintf(notes(r), "The rotation is taken back; the new record may be removed from DNS.\n");
     return CLI_DONE;
 }
 
