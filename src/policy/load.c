@@ -139,31 +139,6 @@ static void load_pools(struct loading *l, const struct config_node *node, struct
     }
 }
 
-static void load_forward(struct loading *l, const struct config_node *section, struct tenant *t) {
-    struct config_list to = config_list(section, "to");
-    struct forward *f = &t->forwards[t->forward_count];
-    f->tenant = t;
-    f->keep = config_bool(section, "keep");
-    f->address = address_normal(l->arena, config_title(section));
-    if (!f->address.at) {
-        config_complain(l->errors, section, NULL, "\"%.*s\" is no mail address",
-                        STR_FMT(config_title(section)));
-        return;
-    }
-    if (map_get(l->policy->by_domain, address_split(f->address).domain) != t)
-        config_complain(l->errors, section, NULL, "the domain of \"%.*s\" is not among the tenant's domains",
-                        STR_FMT(f->address));
-    f->to = arena_array(l->arena, struct str, to.count);
-    for (size_t i = 0; i < to.count; i++) {
-        struct str address = address_normal(l->arena, to.at[i]);
-        if (address.at)
-            f->to[f->to_count++] = address;
-        else
-            config_complain(l->errors, section, "to", "\"%.*s\" is no mail address", STR_FMT(to.at[i]));
-    }
-    t->forward_count++;
-}
-
 static void load_sending(struct loading *l, const struct config_node *node, struct tenant *t) {
     struct config_sections sections = config_sections(node, "policy");
     t->policies = arena_array(l->arena, struct sending_policy, sections.count);
@@ -183,7 +158,6 @@ static void load_sending(struct loading *l, const struct config_node *node, stru
 
 static void load_tenant(struct loading *l, const struct config_node *node, struct tenant *t) {
     struct config_sections connectors = config_sections(node, "connector");
-    struct config_sections forwards = config_sections(node, "forward");
     t->name = config_title(node);
     load_domains(l, node, t);
     load_users(l, node, t);
@@ -194,9 +168,6 @@ static void load_tenant(struct loading *l, const struct config_node *node, struc
         load_connector(l, connectors.at[i], c);
     }
     load_pools(l, node, t);
-    t->forwards = arena_array(l->arena, struct forward, forwards.count);
-    for (size_t i = 0; i < forwards.count; i++)
-        load_forward(l, forwards.at[i], t);
     load_sending(l, node, t);
 }
 
@@ -234,6 +205,8 @@ struct policy *policy_load(struct arena *arena, const struct config_node *root,
     struct loading l = {arena, checks, errors, policy};
     struct config_sections tenants = config_sections(root, "tenant");
     policy->by_domain = map_new(true);
+    policy->by_forward = map_new(true);
+    policy->by_srs = map_new(true);
     policy->aaaa = config_bool(config_section_or_empty(root, "classify"), "aaaa");
     policy->relay_dkim = config_bool(config_section_or_empty(root, "relay"), "dkim");
     policy->relay_spf = config_bool(config_section_or_empty(root, "relay"), "spf");
@@ -241,7 +214,12 @@ struct policy *policy_load(struct arena *arena, const struct config_node *root,
     policy->tenants = arena_array(arena, struct tenant, tenants.count);
     for (size_t i = 0; i < tenants.count; i++)
         load_tenant(&l, tenants.at[i], &policy->tenants[policy->tenant_count++]);
-    for (size_t i = 0; i < tenants.count; i++)
+    srs_load(&l, root);
+    for (size_t i = 0; i < tenants.count; i++) {
         signing_load(&l, tenants.at[i], &policy->tenants[i]);
+        forward_load(&l, tenants.at[i], &policy->tenants[i]);
+    }
+    for (size_t i = 0; i < tenants.count; i++)
+        forward_check(&l, tenants.at[i], &policy->tenants[i]);
     return policy;
 }

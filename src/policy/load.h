@@ -1,6 +1,6 @@
 /* load.h - what the files of this room share while a configuration is read. Not for other rooms. */
 #pragma once
-#include "policy/tenant.h"
+#include "policy/recipient.h"
 
 struct loading {
     struct arena *arena;
@@ -16,3 +16,27 @@ void signing_unload(struct tenant *);
 /* `certificate` and `ca` of a connector; its addresses are loaded. */
 void load_certificate(struct loading *, const struct config_node *connector, struct connector *);
 void unload_certificates(struct policy *);
+
+/* The `srs` sections: of the root, then of each tenant. All tenants' domains are known. */
+void srs_load(struct loading *, const struct config_node *root);
+
+/* One tenant that uses SRS settings; those with the same domain are a list. */
+struct srs_owner {
+    const struct tenant *tenant;
+    const struct srs_owner *next;
+};
+
+/* The `forward` sections of a tenant, into policy->by_forward; all tenants' domains are known. */
+void forward_load(struct loading *, const struct config_node *tenant, struct tenant *);
+/* What is wrong with them, once all are loaded, and SRS. */
+void forward_check(struct loading *, const struct config_node *tenant, const struct tenant *);
+
+/* Everywhere that a forward leads to. */
+struct forward_expansion {
+    struct recipient_target **targets;
+    size_t count, room;
+    bool comes_back; /* another forward on the way leads to the first again */
+    bool too_many;   /* more than RECIPIENT_TARGETS_MAX addresses */
+};
+void forward_expand(const struct policy *, const struct forward *first, struct arena *,
+                    struct forward_expansion *ret);

@@ -163,6 +163,11 @@ const struct config_option tenant_options[] = {
      .options = forward_options,
      .title_doc = "address",
      .doc = "An address whose mail is forwarded."},
+    {.name = "srs",
+     .kind = CONFIG_SECTION,
+     .options = srs_options,
+     .doc = "How the reverse-path of verified mail is rewritten that this tenant forwards; instead of the "
+            "root's `srs`."},
     {.name = "policy",
      .kind = CONFIG_TITLED,
      .options = sending_options,

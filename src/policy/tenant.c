@@ -46,6 +46,14 @@ bool connector_has_ip(const struct connector *c, const struct ip *ip) {
     return false;
 }
 
+bool tenant_may_forward_outside(const struct tenant *t) {
+    const struct sending_policy *applies = t->policy_count ? &t->policies[0] : NULL;
+    for (size_t i = 0; i < t->policy_count; i++)
+        if (str_eq(t->policies[i].name, STR("default")))
+            applies = &t->policies[i];
+    return !applies || applies->forwarding == FORWARDING_ON;
+}
+
 void policy_close(struct policy *p) {
     if (!p)
         return;
@@ -55,4 +63,6 @@ void policy_close(struct policy *p) {
     }
     unload_certificates(p);
     p->by_domain = map_free(p->by_domain);
+    p->by_forward = map_free(p->by_forward);
+    p->by_srs = map_free(p->by_srs);
 }

@@ -80,7 +80,7 @@ struct policy {
     size_t trust_count;
     struct map *by_domain;  /* normalised accepted domain -> struct tenant */
     struct map *by_forward; /* address of a forward in any case -> struct forward */
-    struct map *by_srs;     /* domain of an `srs` -> struct srs_owner, see policy_srs_of_domain */
+    struct map *by_srs;     /* domain of rewritten addresses -> who writes them (policy/load.h) */
     /* verdict { } */
     struct str verdict_header_name, verdict_header_value; /* "" when not set */
     struct str rspamd;                                    /* accepted, not active in this version */

@@ -246,6 +246,12 @@ const struct config_option settings_options[] = {
      .kind = CONFIG_SECTION,
      .options = relay_options,
      .doc = "What verifies a sender whose domain is not the tenant's."},
+    {.name = "srs",
+     .kind = CONFIG_SECTION,
+     .options = srs_options,
+     .doc = "How the reverse-path of verified mail that is forwarded is rewritten, so that SPF passes and "
+            "bounces find "
+            "back; for tenants without their own `srs`."},
     {.name = "delivery",
      .kind = CONFIG_SECTION,
      .options = delivery_options,
