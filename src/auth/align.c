@@ -26,6 +26,11 @@ bool align_same_organisation(struct str domain_a, struct str domain_b) {
     return str_eq(a, b) || str_eq(organisation(scratch, a), organisation(scratch, b));
 }
 
+struct str align_organisation(struct arena *arena, struct str domain) {
+    struct str d;
+    return normal(arena, domain, &d) ? organisation(arena, d) : STR("");
+}
+
 bool align_subdomain_or_same(struct str domain, struct str parent) {
     SCRATCH;
     struct str d, p;

@@ -56,9 +56,10 @@ bool dmarc_is_record(struct str text);
 
 /* The record that applies to a From domain. Views are in the arena. */
 struct dmarc_discovery {
-    enum dmarc_result result;   /* PASS: found; NONE, TEMPERROR, PERMERROR: `why` */
-    struct str from_domain;     /* lower case, A-labels; "" when it is no domain */
-    struct str domain;          /* whose record it is: from_domain or its organisation; else "" */
+    enum dmarc_result result; /* PASS: found; NONE, TEMPERROR, PERMERROR: `why` */
+    struct str from_domain;   /* lower case, A-labels; "" when it is no domain */
+    /* Whose record it is, or would be if the DNS answered: from_domain or its organisation; "" for none. */
+    struct str domain;
     struct dmarc_record record; /* with PASS */
     enum dmarc_policy policy;   /* p= or, below the record's domain, sp=; NONE without a record */
     struct str why;             /* one line for people; with PASS too: "_dmarc.sender.test says p=reject" */
@@ -99,3 +100,6 @@ struct dmarc_verdict {
  * *ret. */
 void dmarc_judge(const struct dmarc_discovery *, const struct dmarc_evidence *, struct arena *,
                  struct dmarc_verdict *ret);
+
+/* For words that others chose: at most DMARC_WHY_MAX octets, '?' for what is not printable ASCII. */
+struct str dmarc_plain(struct arena *, struct str text);

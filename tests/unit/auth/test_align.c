@@ -50,6 +50,32 @@ static void test_organisation(void **state) {
     }
 }
 
+static void test_name(void **state) {
+    (void)state;
+    static const struct {
+        const char *domain, *organisation;
+    } cases[] = {
+        {"sender.test", "sender.test"},
+        {"A.b.Sender.TEST.", "sender.test"},
+        {"mail.example.co.uk", "example.co.uk"},
+        {"co.uk", "co.uk"},
+        {"x.a.github.io", "a.github.io"},
+        {"test", "test"},
+        {"mail.b\xc3\xbc"
+         "cher.test",
+         "xn--bcher-kva.test"},
+        {"x.a.\xe5\x85\xac\xe5\x8f\xb8.cn", "a.xn--55qx5d.cn"},
+        {"", ""},
+        {"[192.0.2.1]", ""},
+        {"a b.test", ""},
+    };
+    struct arena *arena = arena_new(0);
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_string_equal(str_c(arena, align_organisation(arena, str_of(cases[i].domain))),
+                            cases[i].organisation);
+    arena_free(arena);
+}
+
 #define V(r, d, ...)                                                                                         \
     { .result = DKIM_##r, .domain = {d, sizeof d - 1}, .reason = {"why", 3}, __VA_ARGS__ }
 #define SPF(r, d)                                                                                            \
@@ -145,7 +171,7 @@ static void test_unverified(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_organisation),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_organisation), cmocka_unit_test(test_name),
                                        cmocka_unit_test(test_unverified)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
