@@ -29,7 +29,8 @@ struct daemon {
     struct tls_mark {
         uint64_t node[2];
         int64_t changed[2];
-    } tls_mark; /* of the files of the newest */
+        int64_t asks; /* for certificates of clients */
+    } tls_mark;       /* of the files of the newest */
     bool reloading;
     int64_t started; /* wall ms */
     int done_fd;     /* eventfd: the drain has ended */
@@ -42,8 +43,8 @@ extern const struct settings_checks daemon_checks;
  * error and warning goes to *ret_why, a line each. 0, INVALID. */
 [[nodiscard]] int daemon_reload(struct daemon *, struct buf *ret_why);
 
-/* The server's certificate, opened anew when its files have changed; kept in daemon->tls. NULL with *ret_why
- * when it can't be used. */
+/* The server's certificate, opened anew when its files have changed, or whether clients are asked for one;
+ * kept in daemon->tls. NULL with *ret_why when it can't be used. */
 struct tls_context *daemon_open_tls(struct daemon *, const struct settings *, struct str *ret_why);
 
 /* For rt_at_end: the resolvers of all workers, retired ones too; `arg` is the daemon. */

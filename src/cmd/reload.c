@@ -1,8 +1,9 @@
 #include "cmd/daemon.h"
 
 #include "base/clock.h"
+#include "policy/certificate.h"
 #include "rt/fiber.h"
-#include "rt/stream.h"
+#include "rt/tls_peer.h"
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -17,7 +18,7 @@ const struct settings_checks daemon_checks = {.bindable = bindable};
 
 /* What tells that a file was changed. */
 static struct tls_mark mark_of(const struct settings *s) {
-    struct tls_mark mark = {0};
+    struct tls_mark mark = {.asks = policy_has_certificates(s->policy)};
     struct stat files[2];
     if (stat(s->tls.certificate, &files[0]) == 0 && stat(s->tls.key, &files[1]) == 0)
         for (int i = 0; i < 2; i++) {
@@ -38,6 +39,8 @@ struct tls_context *daemon_open_tls(struct daemon *d, const struct settings *s, 
     }
     if (tls_server_context(s->tls.certificate, s->tls.key, d->arena, ret_why, &tls) != 0)
         return NULL;
+    if (mark.asks)
+        tls_server_ask_certificate(tls);
     d->tls_mark = mark;
     d->tls[d->tls_count++] = tls;
     return tls;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "flow/accept.h"
 #include "flow/admission.h"
+#include "flow/peer.h"
 #include "mail/mime.h"
 #include "mail/received.h"
 #include "policy/passwd.h"
@@ -20,6 +21,7 @@ struct intake {
     struct settings *settings; /* of the connection */
     const struct smtp_session *session;
     struct transaction *transaction;
+    struct peer_certificate certificate;
     LIST_ENTRY(intake) next;
 };
 
@@ -27,6 +29,7 @@ struct intake {
 struct transaction {
     struct acceptance accept;
     struct settings *settings; /* of the message: a reload in the middle does not touch it */
+    const struct certificate_facts *certificate;
     size_t recipient_room;
     struct buf head; /* the header of the message, until its end was seen */
     struct header_end head_end;
@@ -142,8 +145,10 @@ static struct smtp_reply refuse(struct intake *in, struct transaction *t, const 
 
 static void attribute_facts(const struct transaction *t, const struct smtp_session *session,
                             struct sender_facts *ret) {
-    *ret = (struct sender_facts){
-        .user = session->user, .client = session->peer, .reverse_path = t->accept.reverse_path};
+    *ret = (struct sender_facts){.user = session->user,
+                                 .client = session->peer,
+                                 .certificate = t->certificate,
+                                 .reverse_path = t->accept.reverse_path};
     if (session->user.len)
         ret->user_tenant = policy_tenant_of_domain(t->settings->policy, address_split(session->user).domain);
 }
@@ -169,6 +174,7 @@ static struct smtp_reply hook_mail(void *arg, const struct smtp_session *session
                            (mail->smtputf8 ? SPOOL_SMTPUTF8 : 0)),
     };
     in->transaction = t;
+    t->certificate = peer_certificate(&in->certificate, in->flow, t->settings, session);
     struct sender_facts facts;
     struct outcome refusal;
     attribute_facts(t, session, &facts);
@@ -357,6 +363,8 @@ session_settings(const struct settings *settings, const struct listener *listene
     s.max_errors = listener->max_errors;
     s.command_ms = listener->timeout_ms;
     s.data_ms = listener->data_timeout_ms;
+    s.xforward = listener->xforward;
+    s.xforward_count = listener->xforward_count;
     s.data_rate = (size_t)listener->min_rate * (size_t)(s.data_rate_ms / 1000);
     return s;
 }
@@ -400,6 +408,7 @@ static void serve(struct intake *in, const struct listener *configured, struct s
     smtp_serve(stream, &settings, &hooks, in);
     LIST_REMOVE(in, next);
     end_transaction(in);
+    peer_forget(&in->certificate);
     admission_leave(in->flow, &listener->connections, client);
 }
 
@@ -410,7 +419,7 @@ void intake_serve(void *arg, struct stream *stream) {
     const struct listener *configured = listener_of(in.settings, listener->name);
     struct ip client;
     /* Gone already, or its listener is: who it was decides what it may, so nobody is nobody. */
-    if (configured && stream_peer(stream, &client, NULL))
+    if (configured && peer_told(in.flow, configured, stream) && stream_peer(stream, &client, NULL))
         serve(&in, configured, stream, &client);
     else
         stream_free(stream);
