@@ -3,9 +3,26 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+static void hash_held(struct dkim_body_hash *hash) {
+    dkim_must(EVP_DigestUpdate(hash->context, hash->held, hash->held_len) > 0);
+    hash->held_len = 0;
+}
+
+static void hold(struct dkim_body_hash *hash, struct str bytes) {
+    if (bytes.len > sizeof hash->held - hash->held_len)
+        hash_held(hash);
+    if (bytes.len >= sizeof hash->held) {
+        dkim_must(EVP_DigestUpdate(hash->context, bytes.at, bytes.len) > 0);
+    } else {
+        memcpy(hash->held + hash->held_len, bytes.at, bytes.len);
+        hash->held_len += bytes.len;
+    }
+}
+
 /* Takes the digest of what was hashed until now, for the cuts that are here, and finds the next. */
 static void take_cuts(struct dkim_body_hash *hash) {
     EVP_MD_CTX *copy = NULL;
+    hash_held(hash);
     hash->next_cut = UINT64_MAX;
     for (size_t i = 0; i < hash->cut_count; i++) {
         struct dkim_body_cut *cut = &hash->cuts[i];
@@ -26,7 +43,7 @@ static void hash_bytes(void *to, struct str bytes) {
     while (bytes.len) {
         uint64_t room = hash->next_cut - hash->total;
         struct str part = str_head(bytes, bytes.len < room ? bytes.len : (size_t)room);
-        dkim_must(EVP_DigestUpdate(hash->context, part.at, part.len) > 0);
+        hold(hash, part);
         hash->total += part.len;
         bytes = str_from_index(bytes, part.len);
         if (hash->total == hash->next_cut)
@@ -60,6 +77,7 @@ void dkim_body_hash_feed(struct dkim_body_hash *hash, struct str chunk) {
 
 void dkim_body_hash_end(struct dkim_body_hash *hash) {
     canon_body_end(&hash->canon);
+    hash_held(hash);
     dkim_must(EVP_DigestFinal_ex(hash->context, hash->digest, NULL) > 0);
 }
 

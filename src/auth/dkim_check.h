@@ -8,7 +8,7 @@ void dkim_must(bool done);
 
 /* The digest of a body that streams: of all of it, and of its first octets. Does not move;
  * dkim_body_hash_free it. */
-enum { DKIM_CUTS_MAX = 50 };
+enum { DKIM_CUTS_MAX = 50, DKIM_HELD_SIZE = 1024 };
 struct dkim_body_cut {
     uint64_t length; /* of the canonical form */
     bool reached;
@@ -18,6 +18,8 @@ struct dkim_body_hash {
     struct canon_body canon;
     void *context; /* EVP_MD_CTX */
     uint64_t total, next_cut;
+    uint8_t held[DKIM_HELD_SIZE]; /* the canonical form comes in small pieces: they are hashed together */
+    size_t held_len;
     struct dkim_body_cut cuts[DKIM_CUTS_MAX];
     size_t cut_count;
     uint8_t digest[DKIM_DIGEST_SIZE]; /* at the end */

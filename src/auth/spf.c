@@ -2,6 +2,7 @@
 
 #include "auth/spf_inside.h"
 #include "mail/address.h"
+#include "rt/fiber.h"
 
 static const char *const result_texts[] = {
 #define X(name, text) [SPF_##name] = (text),
@@ -169,12 +170,16 @@ static enum spf_result result_of(char qualifier) {
                               : SPF_PASS;
 }
 
+enum { TURN = 128 };
+
 static enum spf_result evaluate(struct spf_work *w, const struct spf_frame *frame, struct str record,
                                 const struct spf_record *checked) {
     struct str rest = spf_record_terms(record);
     struct spf_term term;
     const char *why;
     while (spf_term_next(&rest, &term, &why) == 1) {
+        if (++w->walked % TURN == 0) /* a record of 64 KB has thousands */
+            (void)fiber_yield();
         if (!term.qualifier)
             continue;
         switch (match_term(w, frame, &term)) {

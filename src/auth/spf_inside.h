@@ -16,6 +16,7 @@ struct spf_work {
     struct spf_step *step, **next_step; /* step: what look-ups are noted in; NULL when nothing is kept */
     struct spf_lookup **next_lookup;
     size_t steps, lookups;
+    size_t walked; /* terms, over all records */
 
     bool client_known; /* the fields below are set */
     enum dns_status client_status;

@@ -1,6 +1,7 @@
-#include "auth/canon.h"
-#include "auth/dkim_tags.h"
+#include "auth/body_hash.h"
+#include "auth/dkim_check.h"
 #include "cmocka_setup.h"
+#include <stdlib.h>
 
 static void add(void *to, struct str bytes) { buf_str(to, bytes); }
 
@@ -137,10 +138,60 @@ static void test_base64(void **state) {
     arena_free(arena);
 }
 
+/* The digest of a body's first octets (l=) is that of just these; past the end there is none. */
+static void test_cuts(void **state) {
+    enum { SIZE = 3000 };
+    static const uint64_t lengths[] = {0,    1,    2,    3,    76,   77,   78,     1023,
+                                       1024, 1025, 2047, 2048, 2500, SIZE, 1 << 20};
+    static const size_t chunks[] = {1, 7, 1024, SIZE};
+    struct arena *arena = arena_new(0);
+    char *text = arena_alloc(arena, SIZE);
+    (void)state;
+    for (size_t i = 0; i < SIZE; i++)
+        text[i] = "ab c \td\r\n"[i % 9];
+    for (size_t i = 0; i < 2 * COUNT(chunks); i++) {
+        enum canon mode = i % 2 ? CANON_RELAXED : CANON_SIMPLE;
+        size_t chunk = chunks[i / 2];
+        struct buf out __attribute__((cleanup(buf_free))) = {0};
+        struct canon_body body = {.mode = mode, .sink = add, .to = &out};
+        struct dkim_body_hash *hash = xcalloc(1, sizeof *hash);
+        struct body_hash *shared = body_hash_new();
+        uint8_t digest[DKIM_DIGEST_SIZE];
+        dkim_body_hash_start(hash, mode);
+        for (size_t l = 0; l < COUNT(lengths); l++)
+            dkim_body_hash_cut(hash, lengths[l]);
+        for (struct str rest = str_from(text, SIZE); rest.len; rest = str_from_index(rest, chunk)) {
+            canon_body_feed(&body, str_head(rest, chunk));
+            dkim_body_hash_feed(hash, str_head(rest, chunk));
+            body_hash_feed(shared, str_head(rest, chunk));
+        }
+        canon_body_end(&body);
+        dkim_body_hash_end(hash);
+        assert_int_equal(hash->total, out.len);
+        dkim_sha256(buf_view(&out), digest);
+        assert_memory_equal(hash->digest, digest, DKIM_DIGEST_SIZE);
+        for (size_t l = 0; l < COUNT(lengths); l++) {
+            const uint8_t *at = dkim_body_hash_at(hash, lengths[l]);
+            dkim_sha256(str_head(buf_view(&out), (size_t)lengths[l]), digest);
+            assert_int_equal(at != NULL, lengths[l] <= out.len);
+            if (at)
+                assert_memory_equal(at, digest, DKIM_DIGEST_SIZE);
+        }
+        assert_null(dkim_body_hash_at(hash, 5));
+        body_hash_end(shared, digest);
+        assert_int_equal(memcmp(digest, hash->digest, DKIM_DIGEST_SIZE) == 0, mode == CANON_RELAXED);
+        dkim_body_hash_free(hash);
+        free(hash);
+        body_hash_free(shared);
+    }
+    assert_null(body_hash_free(NULL));
+    arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bodies), cmocka_unit_test(test_fields), cmocka_unit_test(test_signature_field),
-        cmocka_unit_test(test_tags),   cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_tags),   cmocka_unit_test(test_base64), cmocka_unit_test(test_cuts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "auth/dkim_tags.h"
+#include "auth/dkim_check.h"
 #include "signed_mail.h"
 
 #define MESSAGE                                                                                              \
@@ -286,13 +286,76 @@ static void test_sign_list(void **state) {
     }
 }
 
+/* `message` under a signature of its own with l=. */
+static struct str sign_length(const struct keys *keys, struct arena *arena, struct str message,
+                              enum canon mode, unsigned length) {
+    struct header header, own;
+    struct buf field __attribute__((cleanup(buf_free))) = {0}, text __attribute__((cleanup(buf_free))) = {0};
+    uint8_t digest[DKIM_DIGEST_SIZE], signature[DKIM_SIGNATURE_SIZE];
+    size_t len;
+    struct dkim_body_hash hash;
+    dkim_body_hash_start(&hash, mode);
+    dkim_body_hash_cut(&hash, length);
+    dkim_body_hash_feed(&hash, body_of(arena, message, &header));
+    dkim_body_hash_end(&hash);
+    const uint8_t *cut = dkim_body_hash_at(&hash, length);
+    dkim_body_hash_free(&hash);
+    buf_printf(&field,
+               "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/%s; d=example.net; s=r; h=from; l=%u; bh=%s; b=",
+               mode == CANON_RELAXED ? "relaxed" : "simple", length,
+               str_c(arena, dkim_base64_write(arena, str_from(cut ? cut : digest, DKIM_DIGEST_SIZE))));
+    canon_field(&text, CANON_RELAXED, header_find(&header, STR("From"), NULL));
+    struct str bare = str_printf(arena, "%.*s\r\n", STR_FMT(buf_view(&field)));
+    assert_int_equal(header_parse(arena, bare, 0, &own), 0);
+    canon_signature_field(&text, CANON_RELAXED, &own.fields[0],
+                          str_from_index(own.fields[0].value, own.fields[0].value.len));
+    dkim_sha256(buf_view(&text), digest);
+    assert_int_equal(dkim_key_sign(keys->rsa, digest, signature, &len), 0);
+    return str_printf(arena, "%.*s%.*s\r\n%.*s", STR_FMT(buf_view(&field)),
+                      STR_FMT(dkim_base64_write(arena, str_from(signature, len))), STR_FMT(message));
+}
+
+/* Signatures of several lengths over one body: each sees its part of it, and says what it did not see. */
+static void test_partial_bodies(void **state) {
+    const struct keys *keys = *state;
+    struct arena *arena = arena_new(0);
+    struct txt_resolver dns = {0};
+    static const struct {
+        enum canon mode;
+        unsigned length;
+        enum dkim_result signed_result, changed_result;
+        uint64_t unsigned_bytes;
+    } cases[] = {
+        {CANON_SIMPLE, 0, DKIM_PASS, DKIM_PASS, 15},      {CANON_RELAXED, 0, DKIM_PASS, DKIM_PASS, 14},
+        {CANON_SIMPLE, 5, DKIM_PASS, DKIM_PASS, 10},      {CANON_SIMPLE, 15, DKIM_PASS, DKIM_FAIL, 0},
+        {CANON_RELAXED, 14, DKIM_PASS, DKIM_FAIL, 0},     {CANON_RELAXED, 7, DKIM_PASS, DKIM_PASS, 7},
+        {CANON_SIMPLE, 16, DKIM_PERMERROR, DKIM_FAIL, 0}, /* one octet more than there is */
+    };
+    struct str message = STR("From: a@example.net\r\n\r\nHello,\r\nall. \r\n");
+    keys_publish(keys, &dns);
+    for (size_t i = COUNT(cases); i-- > 0;)
+        message = sign_length(keys, arena, message, cases[i].mode, cases[i].length);
+    struct dkim_verdicts verdicts = verify(arena, &dns, message, NOW),
+                         changed =
+                             verify(arena, &dns, replaced(arena, message, "all. ", "you. And more."), NOW);
+    assert_int_equal(verdicts.count, COUNT(cases));
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct dkim_verdict *v = &verdicts.items[i];
+        if (v->result != cases[i].signed_result || v->unsigned_bytes != cases[i].unsigned_bytes ||
+            changed.items[i].result != cases[i].changed_result)
+            fail_msg("%zu: %s, %llu; %s", i, dkim_result_name(v->result),
+                     (unsigned long long)v->unsigned_bytes, dkim_result_name(changed.items[i].result));
+    }
+    arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_changes),
         cmocka_unit_test(test_clock),      cmocka_unit_test(test_records),
         cmocka_unit_test(test_many),       cmocka_unit_test(test_strict_and_several),
         cmocka_unit_test(test_none),       cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_sign_list),
+        cmocka_unit_test(test_sign_list),  cmocka_unit_test(test_partial_bodies),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
