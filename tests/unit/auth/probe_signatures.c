@@ -134,6 +134,21 @@ static void command_sign(char **word) {
     dkim_key_free(keys[1]);
 }
 
+/* keygen rsa|ed25519 BITS: a new private key in PEM, and the TXT record that publishes it. */
+static void command_keygen(char **word) {
+    struct buf pem __attribute__((cleanup(buf_free))) = {0}, record __attribute__((cleanup(buf_free))) = {0};
+    struct dkim_key *key;
+    enum dkim_algorithm algorithm = strcmp(word[1], "rsa") == 0 ? DKIM_RSA : DKIM_ED25519;
+    if (dkim_key_new(algorithm, (unsigned)strtoul(word[2], NULL, 10), &key) != 0)
+        abort();
+    if (dkim_key_pem(key, &pem) != 0 || dkim_key_record(key, &record) != 0)
+        abort();
+    put_hex(buf_view(&pem));
+    printf(" ");
+    put_hex(buf_view(&record));
+    dkim_key_free(key);
+}
+
 static void add(void *to, struct str bytes) { buf_str(to, bytes); }
 
 /* canon body|header simple|relaxed BYTES */
@@ -203,6 +218,7 @@ static const struct {
     {"arc", 2, command_arc},
     {"seal", 8, command_seal},
     {"sign", 7, command_sign},
+    {"keygen", 3, command_keygen},
     {"canon", 4, command_canon},
     {"bodyhash", 3, command_bodyhash},
     {"record", 2, command_record},
