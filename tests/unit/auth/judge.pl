@@ -3,6 +3,9 @@
 # line, words parted by blanks, texts in hex ("-" is none); each is answered with one line.
 use strict;
 use warnings;
+
+my $now;    # the time of Mail::SRS
+BEGIN { *CORE::GLOBAL::time = sub () { $now // CORE::time } }
 use Mail::DKIM::ARC::Signer;
 use Mail::DKIM::ARC::Verifier;
 use Mail::DKIM::PrivateKey;
@@ -49,6 +52,12 @@ sub fed {
     return $object;
 }
 
+sub srs {
+    my ($secrets, $length, $separator, $time) = @_;
+    $now = $time;
+    return Mail::SRS->new(Secret => [map { text($_) } split /,/, $secrets], HashLength => $length, HashMin => 4, Separator => $separator);
+}
+
 my %commands = (
     txt => sub { $texts{lc text($_[0])} = text($_[1]); return 'ok' },
     # MESSAGE: the results of its signatures, from the top.
@@ -74,16 +83,10 @@ my %commands = (
         fed($signer, text($_[0]));
         return $signer->result eq 'sealed' ? word(join("\r\n", $signer->as_strings) . "\r\n") : '- ' . ($signer->{details} // '');
     },
-    # SECRETS HASH-LENGTH ADDRESS ALIAS
-    forward => sub {
-        my $srs = Mail::SRS->new(Secret => [map { text($_) } split /,/, $_[0]], HashLength => $_[1], HashMin => $_[1], AlwaysRewrite => 0);
-        return word($srs->forward(text($_[2]), text($_[3])));
-    },
-    # SECRETS HASH-LENGTH ADDRESS
-    reverse => sub {
-        my $srs = Mail::SRS->new(Secret => [map { text($_) } split /,/, $_[0]], HashLength => $_[1], HashMin => $_[1]);
-        return word($srs->reverse(text($_[2])));
-    },
+    # SECRETS HASH-LENGTH SEPARATOR TIME ADDRESS ALIAS
+    forward => sub { return word(srs(@_)->forward(text($_[4]), text($_[5]))) },
+    # SECRETS HASH-LENGTH SEPARATOR TIME ADDRESS
+    reverse => sub { return word(srs(@_)->reverse(text($_[4]))) },
 );
 
 $| = 1;
