@@ -1,5 +1,5 @@
-#include "settings/load.h"
 #include "base/error.h"
+#include "settings/load.h"
 #include "spool/spool.h"
 
 const struct endpoint *settings_endpoints(struct loading *l, const struct config_node *node,

@@ -11,6 +11,7 @@ import pytest
 from lab import places
 from lab.authority import Authority, CertifiedClient, self_signed
 from lab.client import Client, Refused, message
+from lab.waiting import until
 from lab.world import ON_PREM, PLAIN, zone
 
 ALICE, BOB, CAROL, STRANGER = "alice@contoso.test", "bob@fabrikam.test", "carol@litware.test", "somebody@sender.test"
@@ -230,6 +231,14 @@ def v2(client, port=4711, extensions=b"", command=0x21, checksum=False):
     return header[:-4] + struct.pack("!I", crc32c(header)) if checksum else header
 
 
+def read(client):
+    """Has the daemon read all that the client has sent? By the queue of its socket."""
+    host, port = client.getsockname()
+    us = f"{struct.unpack('=I', socket.inet_aton(host))[0]:08X}:{port:04X}"
+    with open("/proc/net/tcp") as sockets:
+        return any(line.split()[2] == us and line.split()[4].endswith(":00000000") for line in sockets)
+
+
 class ProxiedClient(Client):
     """Comes from the proxy; `pieces` are sent one by one, in packets of their own."""
 
@@ -239,7 +248,7 @@ class ProxiedClient(Client):
         for piece in pieces:
             self.raw(piece)
             if len(pieces) > 1:
-                time.sleep(0.02)  # a packet of its own
+                until(lambda: read(self.socket), what="the daemon reads the piece")
 
     def begin(self):
         self.greeting = self.reply()

@@ -257,7 +257,8 @@ static const struct dialogue dialogues[] = {
      STR("EHLO c.example\r\nXFORWARD NAME=a\r\nHELP XFORWARD\r\nMAIL FROM:<>\r\nQUIT\r\n"),
      GREETING EHLO_REPLY
      "550 5.7.0 Error: insufficient authorization\r\n504 5.5.4 No help on that\r\n" MAIL_OK BYE,
-     .calls = "helo c.example\nrefused 550 XFORWARD\nrefused 504 HELP\nmail\nreset\n", .xforward = "192.0.2.8"},
+     .calls = "helo c.example\nrefused 550 XFORWARD\nrefused 504 HELP\nmail\nreset\n",
+     .xforward = "192.0.2.8"},
     {"XFORWARD for nobody", STR("EHLO c.example\r\nXFORWARD NAME=a\r\nQUIT\r\n"),
      GREETING EHLO_REPLY "550 5.7.0 Error: insufficient authorization\r\n" BYE},
     {"AUTH not offered", STR("EHLO c.example\r\nAUTH PLAIN\r\nQUIT\r\n"),
