@@ -1,4 +1,5 @@
 """Who sent it, when an address alone does not say: client certificates, PROXY headers, XFORWARD."""
+import contextlib
 import re
 import socket
 import ssl
@@ -8,11 +9,12 @@ import time
 
 import pytest
 
-from lab import places
+from conftest import missing
+from lab import peers, places
 from lab.authority import Authority, CertifiedClient, self_signed
 from lab.client import Client, Refused, message
 from lab.waiting import until
-from lab.world import ON_PREM, PLAIN, zone
+from lab.world import ON_PREM, PLAIN, world_inside, zone
 
 ALICE, BOB, CAROL, STRANGER = "alice@contoso.test", "bob@fabrikam.test", "carol@litware.test", "somebody@sender.test"
 PROXY, ELSEWHERE = "127.0.5.1", "127.0.6.1"
@@ -359,3 +361,57 @@ def test_xforward_is_for_those_who_may(proxied):
         assert "XFORWARD" in client.extensions
     with ProxiedClient(proxied.port, v1(PLAIN)).begin() as client:
         assert "XFORWARD" not in client.extensions
+
+
+# ---- a real client of both
+
+
+def postfix_shows_its_certificate(folder):
+    """Postfix hands on what it took from somebody else: by certificate, and saying by XFORWARD who that was."""
+    folder.chmod(0o755)
+    subprocess.run(["ip", "addr", "add", "127.0.20.1/32", "dev", "lo"], check=True)
+    peers.add_accounts(folder, ("postfix", "postdrop", "vmail"))
+    authority = Authority(folder)
+    shows = authority.issue("mail.contoso.test")
+    shows.chmod(0o644)
+    with world_inside(folder, listener='xforward = {"127.0.20.1"}', tenant='connector "cert" { certificate = "mail.contoso.test"  ca = "ca.pem" }') as world:
+        world.start("fabrikam.test")
+        postfix = peers.Postfix(folder / "customer", "127.0.20.1", [], port=2500, extra=f"""relayhost = [127.0.0.1]:{world.port}
+mynetworks = 127.0.0.0/8
+smtp_bind_address = 127.0.20.1
+smtp_dns_support_level = disabled
+smtp_host_lookup = native
+smtp_tls_security_level = encrypt
+smtp_tls_cert_file = {shows}
+smtp_tls_key_file = {shows}
+smtp_send_xforward_command = yes
+debug_peer_list = 127.0.0.1
+""").start()
+        try:
+            with until(lambda: reached("127.0.20.1", 2500), what=postfix.log) as client:
+                client.expect(f"MAIL FROM:<{STRANGER}>")
+                client.expect(f"RCPT TO:<{BOB}>")
+                client.expect("DATA", "3")
+                client.raw(message(STRANGER) + b".\r\n")
+                assert client.reply().startswith("250")
+            world.receiver.wait(lambda: world.receiver.messages)
+            log = (folder / "customer/data/maillog").read_text()
+            told = re.search(r"> \S+: XFORWARD .*ADDR=127\.0\.3\.7.*", log)
+            assert told and "< " in log and not re.search(r"< \S+: (5\d\d|4\d\d)[ -]", log), log[-3000:]
+            assert re.search(r"client certificate .*client=127\.0\.20\.1 connector=contoso/cert", "\n".join(world.daemon.lines))
+        except AssertionError:
+            print(postfix.log())
+            raise
+        finally:
+            postfix.stop()
+
+
+def reached(address, port):
+    with contextlib.suppress(OSError):
+        return Client(address, port, source="127.0.3.7")
+
+
+def test_postfix_comes_with_a_certificate_and_xforward(in_namespace):
+    if not peers.POSTFIX.exists():
+        missing(f"{peers.POSTFIX} is not there (tools/setup test)")
+    in_namespace(postfix_shows_its_certificate)
