@@ -50,5 +50,11 @@ struct tls_context *daemon_open_tls(struct daemon *, const struct settings *, st
 /* For rt_at_end: the resolvers of all workers, retired ones too; `arg` is the daemon. */
 void daemon_close_resolvers(void *arg);
 
+/* A fiber of the API's worker, from start to end: watches over DKIM rotations (rotations.c); `arg` is the
+ * daemon. */
+void daemon_watch_rotations(void *arg);
+/* What it holds in the old configuration stays held in the new one, until it has looked again. */
+void daemon_keep_holds(const struct settings *now, const struct settings *next);
+
 /* The verbs of the API; its `arg` is the daemon. */
 extern const struct api_backend daemon_backend;

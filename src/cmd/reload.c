@@ -220,8 +220,10 @@ static int reload(struct daemon *d, struct buf *ret_why) {
         buf_printf(ret_why, "tls: %.*s\n", STR_FMT(why));
         call.error = SLUICE_EINVALID;
     }
-    if (!call.error)
+    if (!call.error) {
+        daemon_keep_holds(d->settings, call.next);
         call.error = swap_all(d, call.next, ret_why);
+    }
     if (call.error) {
         settings_unref(call.next);
         return SLUICE_EINVALID;

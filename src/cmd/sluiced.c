@@ -275,6 +275,12 @@ static int open_rooms(struct daemon *d) {
     return error ? error : open_api(d);
 }
 
+static void start_watch(void *d) {
+    if (fiber_start(daemon_watch_rotations, d) != 0)
+        log_event(((struct daemon *)d)->log, LOG_ERROR, "nobody watches DKIM rotations: no room for a fiber",
+                  NULL);
+}
+
 static int start(struct daemon *d) {
     const char *node = str_c(d->arena, d->settings->node); /* a reload may come from now on */
     if (rt_start(d->rt) != 0)
@@ -284,6 +290,7 @@ static int start(struct daemon *d) {
         d->acceptors[i] = net_accept(d->rt, d->bound[i].fd, intake_serve, &d->listeners[d->bound[i].listener],
                                      STR(FULL_REPLY));
     api_start(d->api);
+    worker_post(rt_api(d->rt), start_watch, d);
     log_event(d->log, LOG_INFO, "ready", "node", node, NULL);
     return 0;
 }

@@ -4,6 +4,7 @@
 #include "mail/mime.h"
 #include "policy/rotation.h"
 #include "policy/tenant.h"
+#include "seeded_bug.h"
 
 /* Its own section, or the nearest above that covers subdomains. */
 static const struct signing_domain *covering(const struct tenant *t, struct str domain) {
@@ -39,12 +40,24 @@ const struct signing_domain *signing_domain_for(const struct tenant *t, struct s
     return found || !t->domain_count ? found : covering(t, t->domains[0]);
 }
 
+void signing_hold(const struct signing_domain *d, bool held) {
+    atomic_store_explicit(d->held, held, memory_order_relaxed);
+}
+
+bool signing_held(const struct signing_domain *d) {
+    return atomic_load_explicit(d->held, memory_order_relaxed);
+}
+
 const struct signing_set *signing_set_at(const struct signing_domain *d, int64_t now_wall_ms) {
     if (!d->rotation)
         return &d->configured;
-    /* Loaded after the switch, there are no old keys to go back to when the clock does. */
-    bool old = rotation_phase(d->rotation, now_wall_ms) == ROTATION_PENDING && d->old.keys[0].key;
-    return old ? &d->old : &d->next;
+#ifdef SLUICE_SEEDED_BUG_KEY_SWITCHES_EARLY
+    now_wall_ms += 60000;
+#endif
+    enum rotation_phase phase = rotation_phase(d->rotation, now_wall_ms);
+    bool old = phase == ROTATION_PENDING || (phase == ROTATION_SWITCHED && signing_held(d));
+    /* After the switch an old key may be gone from the disk. */
+    return old && d->old.keys[0].key ? &d->old : &d->next;
 }
 
 size_t signing_keys(const struct tenant *t, struct str from_domain, int64_t now_wall_ms,

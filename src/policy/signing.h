@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "auth/dkim.h"
+#include <stdatomic.h>
 
 struct tenant;
 struct rotation;
@@ -31,12 +32,17 @@ struct signing_domain {
     int64_t rotation_ms;
     struct signing_set configured;   /* as written; keys are loaded only when no rotation applies */
     const struct rotation *rotation; /* NULL: none is on record, or it names other selectors */
-    struct signing_set old, next;    /* of the rotation */
+    struct signing_set old, next;    /* of the rotation; `old` has no keys when it is over */
+    atomic_bool *held;               /* signing_hold */
 };
 
 /* The section that signs for a From domain (any spelling): its own, the nearest parent's with `subdomains`,
  * else that of the tenant's default domain found in the same way, else NULL. A NULL tenant has none. */
 const struct signing_domain *signing_domain_for(const struct tenant *, struct str from_domain);
+/* Keeps a rotation's old keys past the switch, as long as the record is to be kept: what the daemon does
+ * while the new one's is known not to be in DNS. From any thread. */
+void signing_hold(const struct signing_domain *, bool held);
+bool signing_held(const struct signing_domain *);
 /* The keys that sign at that time. */
 const struct signing_set *signing_set_at(const struct signing_domain *, int64_t now_wall_ms);
 

@@ -87,6 +87,7 @@ static void load_configured(const struct section *s) {
 
 /* ---- rotation ---- */
 
+/* Keys that are not needed may be missing. */
 static void load_set(const struct section *s, const struct rotation_keys *from, bool needed,
                      struct signing_set *ret) {
     const char *state = s->l->checks->state;
@@ -96,8 +97,11 @@ static void load_set(const struct section *s, const struct rotation_keys *from, 
         key->selector = from->keys[i].selector;
         key->file = str_starts(path, STR("/")) ? str_c(s->l->arena, path)
                                                : str_printf(s->l->arena, "%s/%.*s", state, STR_FMT(path)).at;
+        struct str why;
         if (needed)
             key->key = load_key(s, NULL, key->file, "the rotation's key");
+        else if (dkim_key_load(key->file, s->l->arena, &why, &key->key) != 0)
+            key->key = NULL;
     }
 }
 
@@ -127,9 +131,9 @@ static bool load_rotation(const struct section *s) {
                     path, STR_FMT(r->domain));
         return false;
     }
-    bool pending = rotation_phase(r, clock_wall_ms()) == ROTATION_PENDING;
+    enum rotation_phase phase = rotation_phase(r, clock_wall_ms());
     s->domain->rotation = r;
-    load_set(s, &r->old, pending, &s->domain->old);
+    load_set(s, &r->old, phase == ROTATION_PENDING, &s->domain->old);
     load_set(s, &r->next, true, &s->domain->next);
     return true;
 }
@@ -173,6 +177,7 @@ void signing_load(struct loading *l, const struct config_node *node, struct tena
             continue;
         t->signing_count++;
         map_put(t->signing_by_domain, domain->domain, domain);
+        domain->held = arena_new_of(l->arena, atomic_bool);
         domain->subdomains = config_bool(s.node, "subdomains");
         domain->rotation_ms = config_duration_ms(s.node, "rotation");
         add_key(&s, "selector", "key");

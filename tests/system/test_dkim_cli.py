@@ -412,3 +412,19 @@ def test_the_daemon_takes_a_rotation_and_keeps_its_keys(make_world):
     key.chmod(0o600)
     assert world.daemon.run("reload").returncode == 0
     assert world.daemon.run("dkim", "rotate", DOMAIN, "--cancel").returncode == 0
+
+
+def test_the_switch_waits_for_a_record_that_is_missing(make_world):
+    """The daemon goes on with the old key, says so, and goes over when the record is there."""
+    world = make_world()
+    world.daemon.cli("dkim", "keygen", DOMAIN, "--selector", "s1")
+    world.rewrite(tenant='dkim "contoso.test" { selector = "s1"  key = "keys/contoso.test.s1.pem" }')
+    world.start("fabrikam.test")
+    new = world.daemon.rows("dkim", "rotate", DOMAIN, "--after", "1s")[0]["new"][0]["selector"]
+    line = world.daemon.wait_log("ALARM: dkim rotation held")
+    assert f"domain=contoso.test selector={new}" in line, line
+    with open(world.folder / "zone", "a", encoding="ascii") as zone:
+        zone.write(world.daemon.cli("dkim", "record"))
+    assert world.daemon.run("reload").returncode == 0  # a zone file is read anew then
+    world.daemon.wait_log("dkim rotation goes on")
+    assert world.daemon.run("dkim", "check").returncode == 0

@@ -304,13 +304,10 @@ static void test_clock(void **state) {
         int64_t now_ms;    /* seen from the switch */
         const char *signers;
     } cases[] = {
-        {HOUR, -HOUR, "a.example/s/rsa"},
-        {HOUR, -1, "a.example/s/rsa"},
+        {HOUR, -HOUR, "a.example/s/rsa"},     {HOUR, -1, "a.example/s/rsa"},
         {HOUR, 0, "a.example/n/ed25519"}, /* without a reload */
-        {HOUR, 1, "a.example/n/ed25519"},
-        {HOUR, 1000LL * HOUR, "a.example/n/ed25519"},
-        {-HOUR, HOUR, "a.example/n/ed25519"},
-        {-HOUR, -HOUR, "a.example/n/ed25519"}, /* the clock went back: the old key is not there */
+        {HOUR, 1, "a.example/n/ed25519"},     {HOUR, 1000LL * HOUR, "a.example/n/ed25519"},
+        {-HOUR, HOUR, "a.example/n/ed25519"}, {-HOUR, -HOUR, "a.example/s/rsa"}, /* the clock went back */
     };
     struct folder f = folder_make();
     (void)state;
@@ -320,6 +317,39 @@ static void test_clock(void **state) {
         const struct tenant *t = policy_tenant(fixture.policy, STR("a"));
         int64_t now = t->signing[0].rotation->switch_ms + cases[i].now_ms;
         assert_string_equal(signers(f.arena, t, STR("a.example"), now), cases[i].signers);
+        fixture_close(&fixture);
+    }
+    folder_remove(&f);
+}
+
+/* While the new record is known to be missing, the old key goes on, but not past its own record's time. */
+static void test_hold(void **state) {
+    enum { HOUR = 3600000 };
+    static const struct {
+        bool held;
+        int64_t now_ms; /* seen from the switch */
+        const char *signers;
+    } cases[] = {
+        {false, 0, "a.example/n/ed25519"},
+        {true, -HOUR, "a.example/s/rsa"},
+        {true, 0, "a.example/s/rsa"},
+        {true, 24 * HOUR - 1, "a.example/s/rsa"},
+        {true, 24 * HOUR, "a.example/n/ed25519"},
+        {false, 24 * HOUR - 1, "a.example/n/ed25519"},
+    };
+    static const int64_t loaded_ms[] = {HOUR, -HOUR};
+    struct folder f = folder_make();
+    (void)state;
+    for (size_t k = 0; k < COUNT(loaded_ms); k++) {
+        put(&f, "a.example.rotation", str_of(rotation_text(f.arena, loaded_ms[k])), 0600);
+        struct fixture fixture = load_good(&f, TENANT(KEY("a.example", "s", "r.pem", "")));
+        const struct tenant *t = policy_tenant(fixture.policy, STR("a"));
+        for (size_t i = 0; i < COUNT(cases); i++) {
+            signing_hold(&t->signing[0], cases[i].held);
+            assert_string_equal(
+                signers(f.arena, t, STR("a.example"), t->signing[0].rotation->switch_ms + cases[i].now_ms),
+                cases[i].signers);
+        }
         fixture_close(&fixture);
     }
     folder_remove(&f);
@@ -416,10 +446,9 @@ static void test_selectors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_choice),    cmocka_unit_test(test_problems),
-        cmocka_unit_test(test_parse),     cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_phases),    cmocka_unit_test(test_rotation_loads),
-        cmocka_unit_test(test_selectors),
+        cmocka_unit_test(test_choice),         cmocka_unit_test(test_problems),  cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_clock),          cmocka_unit_test(test_phases),    cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_rotation_loads), cmocka_unit_test(test_selectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

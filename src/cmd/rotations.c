@@ -1,0 +1,102 @@
+/* A rotation does not switch to a key whose record is known not to be in DNS: its signatures would be refused
+ * everywhere, while the old key's are still good. */
+#include "base/clock.h"
+#include "cmd/daemon.h"
+#include "policy/rotation.h"
+#include "rt/fiber.h"
+
+/* Looked at from shortly before the switch on, so that the answer is there in time. */
+enum { TURN_MS = 1000, LOOK_MS = 60000, BEFORE_MS = 2 * LOOK_MS };
+
+struct watch {
+    struct daemon *daemon;
+    const struct settings *seen; /* only compared: the old one may be gone */
+    int64_t next;                /* monotonic ms */
+};
+
+enum live { LIVE, NOT_LIVE, UNKNOWN };
+
+static enum live record_of(struct flow_worker *here, const struct settings *s, struct str domain,
+                           const struct signing_key *key, struct arena *arena) {
+    struct str name = str_printf(arena, "%.*s._domainkey.%.*s", STR_FMT(key->selector), STR_FMT(domain));
+    struct dns_answer answer;
+    resolver_lookup(here->resolver, name, DNS_TXT, clock_mono_ms() + s->dns.timeout_ms, arena, &answer);
+    if (answer.status == DNS_FAILED)
+        return UNKNOWN;
+    for (size_t i = 0; answer.status == DNS_RECORDS && i < answer.count; i++) {
+        struct dkim_record record = {0};
+        struct str why;
+        if (dkim_record_parse(arena, answer.records[i].text, &why, &record) != 0)
+            continue;
+        bool fits = dkim_record_fits(&record, key->key);
+        dkim_record_free(&record);
+        if (fits)
+            return LIVE;
+    }
+    return NOT_LIVE;
+}
+
+static void look_at(struct watch *w, const struct settings *s, const struct signing_domain *d) {
+    struct arena *arena = arena_new(0);
+    enum live all = LIVE;
+    struct str missing = STR("");
+    for (size_t i = 0; i < d->next.count && all != NOT_LIVE; i++) {
+        enum live one = record_of(flow_here(&w->daemon->flow), s, d->domain, &d->next.keys[i], arena);
+        if (one != LIVE) {
+            all = one;
+            missing = d->next.keys[i].selector;
+        }
+    }
+    if (all != UNKNOWN && signing_held(d) != (all == NOT_LIVE)) {
+        signing_hold(d, all == NOT_LIVE);
+        log_event(
+            w->daemon->log, all == LIVE ? LOG_INFO : LOG_ERROR,
+            all == LIVE ? "dkim rotation goes on: the record of the new key is in DNS"
+                        : "ALARM: dkim rotation held: the record of the new key is not in DNS, the old key "
+                          "goes on signing",
+            "domain", str_c(arena, d->domain), "selector", missing.len ? str_c(arena, missing) : NULL, NULL);
+    }
+    arena_free(arena);
+}
+
+static void look(struct watch *w, const struct settings *s) {
+    int64_t now = clock_wall_ms();
+    for (size_t i = 0; i < s->policy->tenant_count; i++)
+        for (size_t k = 0; k < s->policy->tenants[i].signing_count; k++) {
+            const struct signing_domain *d = &s->policy->tenants[i].signing[k];
+            if (d->rotation && now > d->rotation->switch_ms - BEFORE_MS &&
+                rotation_phase(d->rotation, now) != ROTATION_OVER)
+                look_at(w, s, d);
+        }
+}
+
+static const struct signing_domain *find(const struct settings *s, struct str domain) {
+    for (size_t i = 0; i < s->policy->tenant_count; i++)
+        for (size_t k = 0; k < s->policy->tenants[i].signing_count; k++)
+            if (str_eq(s->policy->tenants[i].signing[k].domain, domain))
+                return &s->policy->tenants[i].signing[k];
+    return NULL;
+}
+
+void daemon_keep_holds(const struct settings *now, const struct settings *next) {
+    for (size_t i = 0; i < now->policy->tenant_count; i++)
+        for (size_t k = 0; k < now->policy->tenants[i].signing_count; k++) {
+            const struct signing_domain *from = &now->policy->tenants[i].signing[k];
+            const struct signing_domain *to = signing_held(from) ? find(next, from->domain) : NULL;
+            if (to)
+                signing_hold(to, true);
+        }
+}
+
+void daemon_watch_rotations(void *arg) {
+    struct watch w = {.daemon = arg};
+    do {
+        struct settings *s = flow_settings(&w.daemon->flow);
+        if (s != w.seen || clock_mono_ms() >= w.next) {
+            look(&w, s);
+            w.seen = s;
+            w.next = clock_mono_ms() + LOOK_MS;
+        }
+        settings_unref(s);
+    } while (fiber_sleep(TURN_MS) == 0);
+}
