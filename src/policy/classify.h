@@ -3,6 +3,10 @@
  * classify() is a pure function of facts: one ordered table of risk rules, one
  * of origin rules. It never guesses: where a fact is missing that can still
  * change the class it names the look-up; a look-up that failed gives 451 4.4.3.
+ *
+ * Mail with a foreign reverse-path, and all mail from outside, is relayed unless SPF (MAIL FROM) passed on
+ * arrival or a DKIM signature aligned with the reverse-path's domain did. Where neither passed, but one had a
+ * temporary error and its switch is on: 451 4.4.3.
  */
 #pragma once
 #include "base/mail_class.h"
@@ -60,7 +64,7 @@ struct classify_question {
     enum classify_check check;
     bool of_from; /* facts.from, else facts.reverse_path */
     enum dns_type type;
-    struct str why; /* with CHECK_SPF and CHECK_DKIM: what went wrong, "SPF of a.test: ..." */
+    struct str why; /* with CHECK_SPF and CHECK_DKIM: what went wrong */
 };
 
 enum classify_step classify(const struct classify_facts *, struct arena *, struct decision *ret_decision,

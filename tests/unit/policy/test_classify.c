@@ -1,3 +1,4 @@
+#include "auth/arrival.h"
 #include "base/error.h"
 #include "cmocka_setup.h"
 #include "policy/classify.h"
@@ -247,7 +248,188 @@ static void test_driver(void **state) {
     }
 }
 
+/* ---- the relay rule ---- */
+
+enum signature {
+    UNSIGNED,
+    ALIGNED,
+    SUBDOMAIN,
+    TESTED,
+    CUT,
+    FAILED,
+    LOST,
+    STRANGER,
+    STRANGER_LOST,
+    SIGNATURES
+};
+
+static const struct dkim_verdict verdicts[SIGNATURES] = {
+    [ALIGNED] = {.result = DKIM_PASS, .domain = {"sender.test", 11}, .selector = {"a", 1}},
+    [SUBDOMAIN] = {.result = DKIM_PASS, .domain = {"mail.sender.test", 16}, .selector = {"b", 1}},
+    [TESTED] = {.result = DKIM_PASS, .domain = {"sender.test", 11}, .selector = {"t", 1}, .testing = true},
+    [CUT] = {.result = DKIM_PASS, .domain = {"sender.test", 11}, .selector = {"l", 1}, .unsigned_bytes = 7},
+    [FAILED] = {.result = DKIM_FAIL,
+                .domain = {"sender.test", 11},
+                .selector = {"a", 1},
+                .reason = {"the body hash does not match", 28}},
+    [LOST] = {.result = DKIM_TEMPERROR,
+              .domain = {"sender.test", 11},
+              .selector = {"a", 1},
+              .reason = {"SERVFAIL", 8}},
+    [STRANGER] = {.result = DKIM_PASS, .domain = {"other.test", 10}, .selector = {"o", 1}},
+    [STRANGER_LOST] = {.result = DKIM_TEMPERROR, .domain = {"other.test", 10}, .selector = {"o", 1}},
+};
+
+static struct arrival_result arrival_of(enum spf_result spf, enum signature signature,
+                                        struct dkim_verdict *room) {
+    *room = verdicts[signature];
+    return (struct arrival_result){
+        .checked = true,
+        .spf = {.result = spf,
+                .identity = SPF_MAIL_FROM,
+                .domain = STR("sender.test"),
+                .reason = STR("because")},
+        .dkim = {.items = room, .count = signature != UNSIGNED},
+    };
+}
+
+/* Every combination against the rule in one line. */
+static void test_relay_all(void **state) {
+    static const enum spf_result spfs[] = {SPF_NONE,     SPF_NEUTRAL,   SPF_PASS,     SPF_FAIL,
+                                           SPF_SOFTFAIL, SPF_TEMPERROR, SPF_PERMERROR};
+    (void)state;
+    for (unsigned n = 0; n < COUNT(spfs) * SIGNATURES * 64; n++) {
+        enum spf_result spf = spfs[n / 64 % COUNT(spfs)];
+        enum signature signature = (enum signature)(n / 64 / COUNT(spfs));
+        struct dkim_verdict room;
+        struct arrival_result arrival = arrival_of(spf, signature, &room);
+        struct classify_facts facts = {
+            .relayed = n & 1,
+            .from_outside = n & 2,
+            .relay_spf = n & 4,
+            .relay_dkim = n & 8,
+            .null_reverse_path = n & 16,
+            .verdict = n & 32 ? VERDICT_SPAM : VERDICT_CLEAN,
+            .arrival = &arrival,
+            .reverse_path = {STR("sender.test"), .mx = FACT_YES},
+        };
+        struct arena *arena = arena_new(0);
+        struct decision d = {0};
+        struct classify_question q = {0};
+        bool asks = (facts.relayed || facts.from_outside) && !facts.null_reverse_path;
+        bool passes = (facts.relay_spf && spf == SPF_PASS) ||
+                      (facts.relay_dkim && (signature == ALIGNED || signature == SUBDOMAIN));
+        bool unsure = (facts.relay_spf && spf == SPF_TEMPERROR) || (facts.relay_dkim && signature == LOST);
+        enum classify_step step = classify(&facts, arena, &d, &q);
+        if (asks && !passes && unsure) {
+            assert_int_equal(step, CLASSIFY_FAILED);
+            assert_int_equal(q.check, facts.relay_spf && spf == SPF_TEMPERROR ? CHECK_SPF : CHECK_DKIM);
+        } else {
+            bool risky = facts.null_reverse_path || facts.verdict == VERDICT_SPAM, relayed = asks && !passes;
+            assert_int_equal(step, CLASSIFY_DONE);
+            assert_int_equal(d.class, risky && relayed ? CLASS_HIGH_RISK_RELAY
+                                      : risky          ? CLASS_HIGH_RISK
+                                      : relayed        ? CLASS_RELAY
+                                                       : CLASS_NORMAL);
+            assert_int_equal(d.verified, asks && passes);
+            assert_true(d.reason.len > 0);
+        }
+        arena_free(arena);
+    }
+}
+
+static void test_relay_words(void **state) {
+    static const struct {
+        enum spf_result spf;
+        enum signature signature;
+        bool no_spf, no_dkim, outside, unchecked, helo, spam;
+        const char *rule, *text;
+    } cases[] = {
+        {SPF_PASS, UNSIGNED, .rule = "own",
+         .text = "relayed, but SPF of sender.test passes (because), so the sender is verified"},
+        {SPF_FAIL, SUBDOMAIN, .rule = "own",
+         .text =
+             "relayed, but a DKIM signature of sender.test passes (d=mail.sender.test s=b), so the sender is "
+             "verified"},
+        {SPF_SOFTFAIL, FAILED, .rule = "relayed",
+         .text =
+             "the reverse-path is not in an accepted domain of the tenant; SPF of sender.test says softfail "
+             "(because), and no DKIM signature of sender.test passes (d=sender.test s=a: the body hash does "
+             "not "
+             "match), so the message is relayed"},
+        {SPF_NONE, TESTED, .rule = "relayed",
+         .text =
+             "the reverse-path is not in an accepted domain of the tenant; SPF of sender.test says none "
+             "(because), and no DKIM signature of sender.test passes (d=sender.test s=t: its key is in test "
+             "mode), so the message is relayed"},
+        {SPF_PASS, CUT, .no_spf = true, .rule = "relayed",
+         .text = "the reverse-path is not in an accepted domain of the tenant; SPF does not count (relay), "
+                 "and no "
+                 "DKIM signature of sender.test passes (d=sender.test s=l: part of the body is not signed), "
+                 "so the "
+                 "message is relayed"},
+        {SPF_NEUTRAL, STRANGER, .rule = "relayed",
+         .text =
+             "the reverse-path is not in an accepted domain of the tenant; SPF of sender.test says neutral "
+             "(because), and no DKIM signature is of sender.test, so the message is relayed"},
+        {SPF_TEMPERROR, ALIGNED, .no_dkim = true, .no_spf = true, .rule = "relayed",
+         .text = "the reverse-path is not in an accepted domain of the tenant; SPF does not count (relay), "
+                 "and DKIM "
+                 "does not count (relay), so the message is relayed"},
+        {SPF_FAIL, UNSIGNED, .outside = true, .rule = "relayed",
+         .text = "the message came from outside, where the reverse-path's domain is a claim; SPF of "
+                 "sender.test says "
+                 "fail (because), and no DKIM signature is of sender.test, so the message is relayed"},
+        {SPF_PASS, ALIGNED, .unchecked = true, .rule = "relayed",
+         .text = "the reverse-path is not in an accepted domain of the tenant, so the message is relayed"},
+        {SPF_PASS, UNSIGNED, .spam = true, .rule = "spam",
+         .text = "the message was judged spam; relayed, but SPF of sender.test passes (because), so the "
+                 "sender is "
+                 "verified"},
+        {SPF_PASS, UNSIGNED, .helo = true, .rule = "relayed", .text = NULL},
+        {SPF_TEMPERROR, STRANGER, .rule = NULL,
+         .text = "451 4.4.3 SPF of the sender's domain sender.test can't be checked now (because), try again "
+                 "later"},
+        {SPF_FAIL, LOST, .rule = NULL,
+         .text = "451 4.4.3 The DKIM signature of the sender's domain sender.test can't be checked now "
+                 "(d=sender.test "
+                 "s=a: SERVFAIL), try again later"},
+        {SPF_FAIL, LOST, .no_dkim = true, .rule = "relayed", .text = NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct fake fake = {.resolver = {fake_lookup}};
+        struct dkim_verdict room;
+        struct arrival_result arrival = arrival_of(cases[i].spf, cases[i].signature, &room);
+        struct classify_facts facts = {
+            .relayed = !cases[i].outside,
+            .from_outside = cases[i].outside,
+            .relay_spf = !cases[i].no_spf,
+            .relay_dkim = !cases[i].no_dkim,
+            .verdict = cases[i].spam ? VERDICT_SPAM : VERDICT_CLEAN,
+            .arrival = &arrival,
+            .reverse_path = {STR("sender.test"), .mx = FACT_YES},
+        };
+        struct decision d = {0};
+        struct outcome refusal;
+        arrival.checked = !cases[i].unchecked;
+        if (cases[i].helo)
+            arrival.spf.identity = SPF_HELO;
+        int error = classify_run(&facts, &fake.resolver, 77, arena, &d, &refusal);
+        struct str text = error ? outcome_line(arena, &refusal) : d.reason;
+        assert_int_equal(error, cases[i].rule ? 0 : SLUICE_EIO);
+        assert_string_equal(fake.asked, "");
+        if (cases[i].rule)
+            assert_string_equal(str_c(arena, d.rule), cases[i].rule);
+        if (cases[i].text)
+            assert_string_equal(str_c(arena, text), cases[i].text);
+        arena_free(arena);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_driver)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_driver),
+                                       cmocka_unit_test(test_relay_all), cmocka_unit_test(test_relay_words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
