@@ -35,9 +35,9 @@ const char *dkim_result_name(enum dkim_result);
 struct dkim_verdict {
     enum dkim_result result;
     struct str reason;       /* for people; "" with pass */
-    struct str domain;       /* d=, lower case */
-    struct str selector;     /* s=, lower case */
-    struct str identity;     /* i=, or @d= */
+    struct str domain;       /* d=, lower case, A-labels */
+    struct str selector;     /* s=, likewise */
+    struct str identity;     /* i= decoded, any octets; or @d= */
     struct str algorithm;    /* a= as written */
     struct str b;            /* the first 8 characters of b=, for header.b (RFC 6008) */
     unsigned key_bits;       /* 0: no key was seen */

@@ -1,5 +1,6 @@
 /* What a signature's digests are made of: fields of the header, and the key that checks them. */
 #include "auth/dkim_check.h"
+#include "mail/address.h"
 #include "rt/fiber.h"
 
 #include <openssl/evp.h>
@@ -60,7 +61,7 @@ enum dkim_result dkim_key_allowed(const struct dkim_record *record, const struct
         *ret_why = STR("the key does not allow sha256");
     else if (!record->email)
         *ret_why = STR("the key is not for mail");
-    else if (record->strict && s->kind == DKIM_MESSAGE && !str_eq_nocase(identity_domain, s->domain))
+    else if (record->strict && s->kind == DKIM_MESSAGE && !domain_same(identity_domain, s->domain))
         *ret_why = STR("i= is below d=, which the key forbids");
     else if (record->algorithm == DKIM_RSA && record->bits < DKIM_RSA_MIN)
         result = DKIM_POLICY, *ret_why = STR("the key is shorter than 1024 bits");

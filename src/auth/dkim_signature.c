@@ -37,12 +37,20 @@ static struct str read_algorithm(const struct dkim_tags *tags, struct dkim_signa
     return STR_NULL;
 }
 
+/* Lower case, A-labels: messages of SMTPUTF8 may have U-labels in d=, s= and i= (RFC 8616 section 5). */
+static bool read_domain(struct arena *arena, struct str written, struct str *ret) {
+    if (domain_valid(written, false)) {
+        *ret = str_lower(arena, written);
+        return true;
+    }
+    return domain_valid(written, true) && domain_normal(arena, written, ret) == 0;
+}
+
 static struct str read_names(struct arena *arena, const struct dkim_tags *tags, struct dkim_signature *s) {
     struct str domain = dkim_tag_value(tags, "d"), selector = dkim_tag_value(tags, "s");
-    REQUIRE(domain_valid(domain, false), "d= is no domain");
-    s->domain = str_lower(arena, domain);
-    REQUIRE(selector.len <= DKIM_SELECTOR_MAX && domain_valid(selector, false), "s= is no selector");
-    s->selector = str_lower(arena, selector);
+    REQUIRE(read_domain(arena, domain, &s->domain), "d= is no domain");
+    REQUIRE(selector.len <= DKIM_SELECTOR_MAX && read_domain(arena, selector, &s->selector),
+            "s= is no selector");
     return STR_NULL;
 }
 
@@ -74,9 +82,10 @@ static struct str read_identity(struct arena *arena, const struct dkim_tags *tag
         s->identity = str_printf(arena, "@%.*s", STR_FMT(s->domain));
         return STR_NULL;
     }
+    i = dkim_quoted_read(arena, i);
     ptrdiff_t at = str_rindex(i, '@');
     REQUIRE(at >= 0, "i= is no address");
-    domain = str_from_index(i, (size_t)at + 1);
+    REQUIRE(read_domain(arena, str_from_index(i, (size_t)at + 1), &domain), "i= is no address");
     bool below = domain.len > s->domain.len && str_ends_nocase(domain, s->domain) &&
                  domain.at[domain.len - s->domain.len - 1] == '.';
     REQUIRE(str_eq_nocase(domain, s->domain) || below, "i= is not in the domain of d=");

@@ -14,8 +14,8 @@ struct dkim_signature {
     enum dkim_kind kind;
     enum dkim_algorithm algorithm;
     enum canon header_mode, body_mode;
-    struct str domain, selector; /* lower case */
-    struct str identity;         /* as written, or @d= */
+    struct str domain, selector; /* lower case, A-labels */
+    struct str identity;         /* decoded, or @d= */
     struct str algorithm_text;   /* a= as written */
     struct str headers;          /* h= as written */
     struct str b, b_text;        /* decoded; as written */

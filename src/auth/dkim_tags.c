@@ -62,6 +62,29 @@ bool dkim_list_next(struct str *rest, char separator, struct str *ret_part) {
     return true;
 }
 
+static int hex(char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+}
+
+struct str dkim_quoted_read(struct arena *arena, struct str text) {
+    char *out = arena_alloc(arena, text.len);
+    size_t len = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        bool pair =
+            text.at[i] == '=' && i + 2 < text.len && hex(text.at[i + 1]) >= 0 && hex(text.at[i + 2]) >= 0;
+        if (pair) {
+            out[len++] = (char)(hex(text.at[i + 1]) << 4 | hex(text.at[i + 2]));
+            i += 2;
+        } else if (!space(text.at[i])) {
+            out[len++] = text.at[i];
+        }
+    }
+    return str_from(out, len);
+}
+
 bool dkim_base64_read(struct arena *arena, struct str text, struct str *ret_bytes) {
     unsigned char *packed = arena_alloc(arena, text.len + 1), *out;
     size_t len = 0, padding = 0;

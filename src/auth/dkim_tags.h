@@ -27,6 +27,9 @@ struct str dkim_tag_value(const struct dkim_tags *, const char *name);
 /* Takes the next part of a list with `separator` off *rest, blanks and folds around it removed. */
 bool dkim_list_next(struct str *rest, char separator, struct str *ret_part);
 
+/* dkim-quoted-printable (RFC 6376 2.11), blanks and folds dropped. Total: what is no =XX stays. The result
+ * may hold any octet. */
+struct str dkim_quoted_read(struct arena *, struct str text);
 /* Base64 with blanks and folds anywhere in it. False when it is none. */
 bool dkim_base64_read(struct arena *, struct str text, struct str *ret_bytes);
 /* Without line breaks. */

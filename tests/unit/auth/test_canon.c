@@ -138,6 +138,23 @@ static void test_base64(void **state) {
     arena_free(arena);
 }
 
+static void test_quoted(void **state) {
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"", ""},           {"a@b", "a@b"},   {"a=40b", "a@b"},  {"=c3=BC", "\xc3\xbc"},
+        {"a \r\n b", "ab"}, {"=", "="},       {"=4", "=4"},      {"=4=40", "=4@"},
+        {"==40", "=@"},     {"=3D40", "=40"}, {"a=4 0", "a=40"}, {"\xc3\xbc", "\xc3\xbc"},
+        {"=GG", "=GG"},
+    };
+    struct arena *arena = arena_new(0);
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++)
+        if (!str_eq(dkim_quoted_read(arena, str_of(cases[i].in)), str_of(cases[i].out)))
+            fail_msg("%s", cases[i].in);
+    arena_free(arena);
+}
+
 /* The digest of a body's first octets (l=) is that of just these; past the end there is none. */
 static void test_cuts(void **state) {
     enum { SIZE = 3000 };
@@ -191,7 +208,8 @@ static void test_cuts(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bodies), cmocka_unit_test(test_fields), cmocka_unit_test(test_signature_field),
-        cmocka_unit_test(test_tags),   cmocka_unit_test(test_base64), cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_tags),   cmocka_unit_test(test_base64), cmocka_unit_test(test_quoted),
+        cmocka_unit_test(test_cuts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

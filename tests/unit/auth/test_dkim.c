@@ -349,13 +349,78 @@ static void test_partial_bodies(void **state) {
     arena_free(arena);
 }
 
+/* RFC 8616 section 5: U-labels in a signature; the key is at the A-labels. */
+static void test_international(void **state) {
+    static const struct {
+        const char *domain, *selector, *identity;
+        enum dkim_result result;
+    } cases[] = {
+        {"xn--bcher-kva.example", "r", "", DKIM_PASS},
+        {"b\xc3\xbc"
+         "cher.example",
+         "r", "", DKIM_PASS},
+        {"B\xc3\x9c"
+         "CHER.example",
+         "R",
+         "j\xc3\xb6rg@b\xc3\xbc"
+         "cher.example",
+         DKIM_PASS},
+        {"b\xc3\xbc"
+         "cher.example",
+         "\xc3\xa4",
+         "@sub.b\xc3\xbc"
+         "cher.example",
+         DKIM_PASS},
+        {"b\xc3\xbc"
+         "cher.example",
+         "r", "@XN--bcher-kva.example", DKIM_PASS},
+        {"b\xc3\xbc"
+         "cher.example",
+         "r",
+         "@b\xc3\xb6"
+         "cher.example",
+         DKIM_PERMERROR},
+        {"b\xc3"
+         "cher.example",
+         "r", "", DKIM_PERMERROR},
+    };
+    const struct keys *keys = *state;
+    struct txt_resolver dns = {0};
+    txt_add(&dns, "r._domainkey.xn--bcher-kva.example", keys->rsa_record);
+    txt_add(&dns, "xn--4ca._domainkey.xn--bcher-kva.example", keys->rsa_record);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct buf out __attribute__((cleanup(buf_free))) = {0};
+        struct header header;
+        uint8_t digest[DKIM_DIGEST_SIZE];
+        hash_body(body_of(arena, STR(MESSAGE), &header), digest);
+        struct dkim_signer signer = {keys->rsa, str_of(cases[i].domain), str_of(cases[i].selector), STR_NULL};
+        struct dkim_sign_settings settings = {.signers = &signer, .signer_count = 1, .now_s = NOW};
+        signer.identity = str_of(cases[i].identity);
+        struct dkim_sign *sign = dkim_sign_new(&header, digest, &settings);
+        assert_int_equal(dkim_sign_run(sign), 0);
+        dkim_sign_write(sign, &out);
+        dkim_sign_free(sign);
+        buf_str(&out, STR(MESSAGE));
+        struct dkim_verdicts v = verify(arena, &dns, buf_view(&out), NOW);
+        assert_int_equal(v.count, 1);
+        if (v.items[0].result != cases[i].result)
+            fail_msg("%zu: %s, %.*s", i, dkim_result_name(v.items[0].result), STR_FMT(v.items[0].reason));
+        if (v.items[0].result == DKIM_PASS)
+            assert_true(str_eq(v.items[0].domain, STR("xn--bcher-kva.example")) &&
+                        (!*cases[i].identity || str_eq(v.items[0].identity, signer.identity)));
+        arena_free(arena);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_clock),      cmocka_unit_test(test_records),
-        cmocka_unit_test(test_many),       cmocka_unit_test(test_strict_and_several),
-        cmocka_unit_test(test_none),       cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_sign_list),  cmocka_unit_test(test_partial_bodies),
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_clock),          cmocka_unit_test(test_records),
+        cmocka_unit_test(test_many),           cmocka_unit_test(test_strict_and_several),
+        cmocka_unit_test(test_none),           cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_sign_list),      cmocka_unit_test(test_international),
+        cmocka_unit_test(test_partial_bodies),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
