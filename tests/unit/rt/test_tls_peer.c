@@ -284,6 +284,33 @@ static void without(void *arg) {
     certificate_drop(&leaf);
 }
 
+/* A certificate with more names than anybody needs costs no more than the first thousand. */
+static void many_names(void *arg) {
+    struct world *w = arg;
+    struct buf text = {0};
+    for (int i = 0; i < 2500; i++)
+        buf_printf(&text, "%sDNS:host%d.contoso.com", i ? "," : "", i);
+    buf_char(&text, 0);
+    struct made leaf =
+        certificate_make(&(struct wish){.name = "x", .alternatives = text.at, .by = &w->makers[ROOT]});
+    struct client c = {.certificate = &leaf, .ctx = w->client};
+    pthread_t thread;
+    struct stream *s = serve(&c, w->asking, &thread);
+    struct arena *arena = arena_new(0);
+    struct tls_peer peer;
+    struct str why;
+    CHECK(stream_tls_peer(s, arena, &peer) && peer.name_count == 1000);
+    CHECK(str_eq(peer.names[999], STR("host999.contoso.com")));
+    CHECK(stream_tls_verify_peer(s, w->trusts[0], arena, &why) == 0);
+    pthread_join(thread, NULL);
+    CHECK(c.result == 5);
+    SSL_SESSION_free(c.session);
+    stream_free(s);
+    arena_free(arena);
+    certificate_drop(&leaf);
+    buf_free(&text);
+}
+
 /* A client that comes back with its session shows its certificate, and its chain, anew. */
 static void coming_back(void *arg) {
     struct world *w = arg;
@@ -362,6 +389,7 @@ static void trust_files(void **state) {
     static void run_##name(void **state) { rt_run(1, name, *state); }
 WORLD_TEST(each_certificate)
 WORLD_TEST(without)
+WORLD_TEST(many_names)
 WORLD_TEST(coming_back)
 
 static int set_up(void **state) {
@@ -407,8 +435,11 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(run_each_certificate), cmocka_unit_test(run_without),
-        cmocka_unit_test(run_coming_back),      cmocka_unit_test(no_tls),
+        cmocka_unit_test(run_each_certificate),
+        cmocka_unit_test(run_without),
+        cmocka_unit_test(run_many_names),
+        cmocka_unit_test(run_coming_back),
+        cmocka_unit_test(no_tls),
         cmocka_unit_test(trust_files),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
