@@ -1,16 +1,7 @@
-#include "base/clock.h"
+#include "cmd/dkim.h"
 #include "cmd/dns.h"
 #include "trace/text.h"
 #include <sys/stat.h>
-
-static int load(struct cli *cli, struct settings **ret) {
-    struct config_errors *errors = config_errors_new();
-    int bad = settings_load(cli->config, NULL, errors, ret);
-    for (size_t i = 0; i < config_error_count(errors); i++)
-        fprintf(cli->err, "sluice: %s\n", config_error_at(errors, i));
-    config_errors_free(errors);
-    return bad ? CLI_USAGE : CLI_DONE;
-}
 
 /* ---- the plan ---- */
 
@@ -38,11 +29,33 @@ static void add_tenants(struct cli *cli, const struct policy *policy, struct pla
     in->domains = domains;
 }
 
+/* The keys that sign, will sign or did until lately. */
+static void add_keys(struct cli *cli, const struct settings *s, struct plan_input *in,
+                     struct dkim_rows *rows) {
+    size_t domains = 0;
+    for (size_t i = 0; i < s->policy->tenant_count; i++)
+        domains += s->policy->tenants[i].signing_count;
+    if (!domains || dkim_rows_of(cli, s, STR(""), rows))
+        return;
+    struct plan_dkim *keys = arena_array(cli->arena, struct plan_dkim, rows->count);
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct dkim_row *row = &rows->rows[i];
+        if (row->record.len && row->role != DKIM_OVER)
+            keys[in->dkim_count++] = (struct plan_dkim){
+                .domain = row->domain->domain, .selector = row->selector, .text = row->record};
+    }
+    in->dkim = keys;
+}
+
 static struct plan build(struct cli *cli, const struct settings *s) {
     struct plan_input in = {.pools = s->pools, .settings = &s->identity};
+    struct dkim_rows rows = {0};
     add_destinations(cli, s, &in);
     add_tenants(cli, s->policy, &in);
-    return plan_build(cli->arena, &in);
+    add_keys(cli, s, &in, &rows);
+    struct plan plan = plan_build(cli->arena, &in);
+    dkim_rows_free(&rows);
+    return plan;
 }
 
 void cmd_dns_notes(struct cli *cli, const struct plan_note *notes, size_t count) {
@@ -58,16 +71,15 @@ static void add_json(struct buf *out, const struct plan_record *r) {
     buf_str(out, STR("}\n"));
 }
 
-static void print_zone(struct cli *cli, const struct plan *plan, size_t zone) {
+static void print_zone(struct cli *cli, const struct plan *plan, const struct plan_zone *zone) {
     static const char *const OWNERS[] = {
         [PLAN_OURS] = "", [PLAN_PROVIDER] = " (the provider's)", [PLAN_TENANT] = " (the customer's)"};
-    fprintf(cli->out, "%s%.*s%s%s\n", cli_paint(cli, CLI_BOLD), STR_FMT(plan->zones[zone].name),
-            cli_paint(cli, CLI_PLAIN), OWNERS[plan->zones[zone].owner]);
-    for (size_t i = 0; i < plan->record_count; i++) {
-        const struct plan_record *r = &plan->records[i];
-        if (r->zone == zone)
-            fprintf(cli->out, "  %.*s %lld %s %.*s\n", STR_FMT(r->name), (long long)r->ttl, r->type,
-                    STR_FMT(cli_safe(cli->arena, r->data, 0)));
+    fprintf(cli->out, "%s%.*s%s%s\n", cli_paint(cli, CLI_BOLD), STR_FMT(zone->name),
+            cli_paint(cli, CLI_PLAIN), OWNERS[zone->owner]);
+    for (size_t i = 0; i < zone->count; i++) {
+        const struct plan_record *r = &plan->records[zone->first + i];
+        fprintf(cli->out, "  %.*s %lld %s %.*s\n", STR_FMT(r->name), (long long)r->ttl, r->type,
+                STR_FMT(r->data));
     }
 }
 
@@ -87,7 +99,7 @@ static int print_plan(struct cli *cli, const struct plan *plan) {
         cli_rows(cli, buf_view(&lines), columns);
     else
         for (size_t i = 0; i < plan->zone_count; i++)
-            print_zone(cli, plan, i);
+            print_zone(cli, plan, &plan->zones[i]);
     return CLI_DONE;
 }
 
@@ -109,14 +121,15 @@ static int print_ranges(struct cli *cli, const struct settings *s) {
     struct buf lines __attribute__((cleanup(buf_free))) = {0};
     struct cidr *ranges;
     size_t count = plan_ranges(cli->arena, s->pools, &ranges);
+    long long serial = serial_of(s);
     char text[CIDR_TEXT_SIZE];
     if (!cli->json && !cli->csv)
-        fprintf(cli->out, "serial %lld\n", (long long)serial_of(s));
+        fprintf(cli->out, "serial %lld\n", serial);
     for (size_t i = 0; i < count; i++) {
         cidr_text(&ranges[i], text);
         if (!cli->json && !cli->csv)
             fprintf(cli->out, "%s\n", text);
-        buf_printf(&lines, "{\"serial\":%lld,\"range\":\"%s\"}\n", (long long)serial_of(s), text);
+        buf_printf(&lines, "{\"serial\":%lld,\"range\":\"%s\"}\n", serial, text);
     }
     if (cli->json || cli->csv)
         cli_rows(cli, buf_view(&lines), columns);
@@ -150,7 +163,7 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
         return cli_usage(cli, "unexpected word: %s", arguments->words[1]);
     if (strcmp(arguments->words[0], "zone") != 0 && arguments->given_count)
         return cli_usage(cli, "--%s belongs to sluice dns zone", arguments->given[0].option->name);
-    int bad = load(cli, &settings);
+    int bad = dkim_settings(cli, &settings);
     if (!bad)
         bad = run_loaded(cli, arguments, settings);
     settings_unref(settings);

@@ -195,6 +195,26 @@ static void *taken(struct arena *arena, const struct buf *b) {
     return copy;
 }
 
+/* By zone, in each as they came. */
+static const struct plan_record *by_zone(struct plan_building *b) {
+    struct plan_zone *zones = (struct plan_zone *)(void *)b->zones.at;
+    const struct plan_record *records = (const struct plan_record *)(const void *)b->records.at;
+    size_t count = b->records.len / sizeof *records, first = 0;
+    struct plan_record *sorted = arena_array(b->arena, struct plan_record, count);
+    for (size_t i = 0; i < count; i++)
+        zones[records[i].zone].count++;
+    for (size_t i = 0; i < b->zones.len / sizeof *zones; i++) {
+        zones[i].first = first;
+        first += zones[i].count;
+        zones[i].count = 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct plan_zone *zone = &zones[records[i].zone];
+        sorted[zone->first + zone->count++] = records[i];
+    }
+    return sorted;
+}
+
 struct plan plan_build(struct arena *arena, const struct plan_input *input) {
     struct plan_building b = {
         .arena = arena,
@@ -211,7 +231,7 @@ struct plan plan_build(struct arena *arena, const struct plan_input *input) {
     add_includes(&b);
     add_tenants(&b);
     struct plan plan = {
-        .records = taken(arena, &b.records),
+        .records = by_zone(&b),
         .record_count = b.records.len / sizeof(struct plan_record),
         .zones = taken(arena, &b.zones),
         .zone_count = b.zones.len / sizeof(struct plan_zone),

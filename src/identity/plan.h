@@ -48,7 +48,10 @@ enum plan_owner {
 struct plan_zone {
     struct str name; /* no final dot */
     enum plan_owner owner;
+    size_t first, count; /* its records */
+    size_t part_of;      /* RFC 2317: the number of the zone that delegates it; else PLAN_NO_ZONE */
 };
+#define PLAN_NO_ZONE SIZE_MAX
 
 struct plan_record {
     struct str name;  /* absolute, with the final dot */
@@ -65,7 +68,7 @@ struct plan_note {
 };
 
 struct plan {
-    const struct plan_record *records;
+    const struct plan_record *records; /* by zone */
     size_t record_count;
     const struct plan_zone *zones;
     size_t zone_count;

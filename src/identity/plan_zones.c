@@ -6,7 +6,7 @@ static size_t zone_number(struct plan_building *b, struct str name, enum plan_ow
     void *known = map_get(b->zone_numbers, name);
     if (known)
         return (size_t)(uintptr_t)known - 1;
-    struct plan_zone zone = {str_lower(b->arena, name), owner};
+    struct plan_zone zone = {.name = str_lower(b->arena, name), .owner = owner, .part_of = PLAN_NO_ZONE};
     buf_add(&b->zones, &zone, sizeof zone);
     size_t count = b->zones.len / sizeof zone;
     map_put(b->zone_numbers, zone.name, (void *)(uintptr_t)count);
@@ -100,6 +100,7 @@ struct reverse_place plan_reverse(struct plan_building *b, const struct ip *ip, 
     if (!configured_zone(b, place.name, &place.parent))
         place.parent = zone_number(b, whole, PLAN_PROVIDER);
     place.zone = zone_number(b, zone, PLAN_OURS);
+    ((struct plan_zone *)(void *)b->zones.at)[place.zone].part_of = place.parent;
     place.name = str_printf(b->arena, "%u.%.*s", ip->bytes[15], STR_FMT(zone));
     return place;
 }

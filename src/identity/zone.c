@@ -91,18 +91,25 @@ static void add_apex(struct buf *out, const struct plan_zone *zone, const struct
         buf_printf(out, "%.*s. %lld IN NS " NO_SERVER ".\n", STR_FMT(zone->name), (long long)s->ttl);
 }
 
+static void add_records(struct buf *out, const struct plan *plan, const struct plan_zone *zone) {
+    for (size_t i = 0; i < zone->count; i++) {
+        const struct plan_record *r = &plan->records[zone->first + i];
+        buf_printf(out, "%.*s %lld IN %s %.*s\n", STR_FMT(r->name), (long long)r->ttl, r->type,
+                   STR_FMT(r->data));
+    }
+}
+
+/* Without servers that a part of a /24 could be delegated to, the zone above holds the part's records too. */
 void zone_text(struct buf *out, const struct plan *plan, size_t number, const struct identity_settings *s,
                uint32_t serial) {
     const struct plan_zone *zone = &plan->zones[number];
     comment(out, plan, zone);
     add_apex(out, zone, s, serial);
     add_glue(out, plan, zone, s);
-    for (size_t i = 0; i < plan->record_count; i++) {
-        const struct plan_record *r = &plan->records[i];
-        if (r->zone == number)
-            buf_printf(out, "%.*s %lld IN %s %.*s\n", STR_FMT(r->name), (long long)r->ttl, r->type,
-                       STR_FMT(r->data));
-    }
+    add_records(out, plan, zone);
+    for (size_t i = 0; i < plan->zone_count && !s->server_count; i++)
+        if (plan->zones[i].part_of == number)
+            add_records(out, plan, &plan->zones[i]);
 }
 
 struct zone_faults zone_faults(struct arena *arena, const struct plan *plan,
@@ -134,21 +141,19 @@ static bool same_set(const struct plan_record *a, const struct plan_record *b) {
 
 /* Records of one name and type stand together in the plan, except where a name has several reasons to be:
  * then the later ones are added to the first. */
-static void update_zone(struct buf *out, const struct plan *plan, size_t zone) {
+static void update_zone(struct buf *out, const struct plan *plan, const struct plan_zone *zone) {
     const struct plan_record *last = NULL;
     struct map *seen = map_new(true);
     size_t updates = 0;
-    for (size_t i = 0; i < plan->record_count; i++) {
-        const struct plan_record *r = &plan->records[i];
-        if (r->zone != zone)
-            continue;
+    for (size_t i = 0; i < zone->count; i++) {
+        const struct plan_record *r = &plan->records[zone->first + i];
         bool first = !last || !same_set(last, r);
         char key[NAME_LENGTH_MAX + 16];
         int len = snprintf(key, sizeof key, "%s %.*s", r->type, STR_FMT(r->name));
         if (first && updates >= UPDATES_A_MESSAGE)
             buf_str(out, STR("send\n")), updates = 0;
         if (updates == 0)
-            buf_printf(out, "zone %.*s.\n", STR_FMT(plan->zones[zone].name));
+            buf_printf(out, "zone %.*s.\n", STR_FMT(zone->name));
         if (first && !map_put(seen, str_from(key, (size_t)len), seen))
             buf_printf(out, "update delete %.*s %s\n", STR_FMT(r->name), r->type), updates++;
         buf_printf(out, "update add %.*s %lld %s %.*s\n", STR_FMT(r->name), (long long)r->ttl, r->type,
@@ -164,5 +169,5 @@ static void update_zone(struct buf *out, const struct plan *plan, size_t zone) {
 void zone_nsupdate(struct buf *out, const struct plan *plan) {
     for (size_t i = 0; i < plan->zone_count; i++)
         if (plan->zones[i].owner == PLAN_OURS)
-            update_zone(out, plan, i);
+            update_zone(out, plan, &plan->zones[i]);
 }

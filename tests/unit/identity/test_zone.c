@@ -73,6 +73,25 @@ static void test_texts(void **state) {
     buf_free(&out);
 }
 
+/* Nobody to delegate to: the provider's zone answers for the part by itself. */
+static void test_no_servers(void **state) {
+    struct buf out = {0};
+    (void)state;
+    struct configured c = configure_good(STR(SITE POOLS));
+    struct plan plan = plan_of(&c);
+    struct str text = zone_of(&c, &plan, "2.0.192.in-addr.arpa", &out);
+    assert_true(
+        str_find(text, STR("\n17.2.0.192.in-addr.arpa. 3600 IN CNAME 17.16-31.2.0.192.in-addr.arpa.\n")) > 0);
+    assert_true(str_find(text, STR("\n17.16-31.2.0.192.in-addr.arpa. 3600 IN PTR mon0002.example.net.\n")) >
+                0);
+    assert_int_equal(str_find(text, STR("\n16-31.2.0.192.in-addr.arpa. 3600 IN NS")), -1);
+    text = zone_of(&c, &plan, "16-31.2.0.192.in-addr.arpa", &out);
+    assert_true(str_find(text, STR("\n17.16-31.2.0.192.in-addr.arpa. 3600 IN PTR mon0002.example.net.\n")) >
+                0);
+    configured_free(&c);
+    buf_free(&out);
+}
+
 static void test_faults(void **state) {
     static const struct {
         const char *text, *fault;
@@ -101,16 +120,18 @@ static void test_faults(void **state) {
 static void test_file_names(void **state) {
     struct arena *arena = arena_new(0);
     (void)state;
-    assert_string_equal(zone_file_name(arena, &(struct plan_zone){STR("example.net"), PLAN_OURS}).at,
-                        "example.net.zone");
     assert_string_equal(
-        zone_file_name(arena, &(struct plan_zone){STR("16/28.2.0.192.in-addr.arpa"), PLAN_OURS}).at,
-        "16-28.2.0.192.in-addr.arpa.zone");
+        zone_file_name(arena, &(struct plan_zone){STR("example.net"), PLAN_OURS, 0, 0, PLAN_NO_ZONE}).at,
+        "example.net.zone");
+    assert_string_equal(zone_file_name(arena, &(struct plan_zone){STR("16/28.2.0.192.in-addr.arpa"),
+                                                                  PLAN_OURS, 0, 0, PLAN_NO_ZONE})
+                            .at,
+                        "16-28.2.0.192.in-addr.arpa.zone");
     arena_free(arena);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_texts), cmocka_unit_test(test_faults),
-                                       cmocka_unit_test(test_file_names)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_texts), cmocka_unit_test(test_no_servers),
+                                       cmocka_unit_test(test_faults), cmocka_unit_test(test_file_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

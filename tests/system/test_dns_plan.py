@@ -1,0 +1,338 @@
+"""The plan of the DNS: served by a real server, it is what receivers want to see. Each address has a name that points back,
+EHLO names resolve in one small answer, and an SPF implementation that is not ours lets through every address that may
+send and no other."""
+import base64
+import ipaddress
+import json
+import random
+import subprocess
+
+import dns.flags
+import pytest
+import spf
+
+from conftest import missing
+from lab import places, zone_server
+
+SERVER = "127.0.53.1"
+NAME_SERVERS = 'identity { name-servers = {"ns.outbound.example.net 127.0.53.1"} }'
+
+
+class Pool:
+    def __init__(self, name, code, spf_, addresses, ehlo="site", carries=(), written=True):
+        self.name, self.code, self.spf, self.ehlo, self.carries, self.written = name, code, spf_, ehlo, carries, written
+        self.addresses = addresses if isinstance(addresses, dict) else {"": addresses}  # by site
+
+    def options(self):
+        return (f'class = "{self.code}"  ehlo = "{self.ehlo}"' + (f"  spf = {self.spf}" if self.written else "")
+                + (f"  carries = {{{', '.join(self.carries)}}}" if self.carries else ""))
+
+
+def quoted(addresses):
+    return "addresses = {" + ", ".join(f'"{a}"' for a in addresses) + "}"
+
+
+def expand(written):
+    if "/" in written:
+        return list(ipaddress.ip_network(written))
+    first, _, last = written.partition("-")
+    first, last = ipaddress.ip_address(first), ipaddress.ip_address(last or first)
+    return [type(first)(n) for n in range(int(first), int(last) + 1)]
+
+
+class Setup:
+    """A configuration: sites (name -> EHLO name), pools, more text; and what it means, one row an address."""
+
+    def __init__(self, sites, pools, more="", domain="example.net"):
+        self.sites, self.pools, self.more, self.domain = sites, pools, more, domain
+
+    def text(self):
+        lines = ['node = "mail.outbound.example.net"', self.more]
+        several = len(self.sites) > 1
+        for site, ehlo in self.sites.items():
+            lines.append(f'site "{site}" {{ ehlo = "{ehlo}"  ptr = "mail-{site}{{class}}{{n}}.outbound.example.net"')
+            lines += [f'  pool "{p.name}" {{ {quoted(p.addresses[site])} }}' for p in self.pools if several]
+            lines.append("}")
+        for p in self.pools:
+            lines.append(f'pool "{p.name}" {{ {p.options()}  {"" if several else quoted(p.addresses[""])} }}')
+        return "\n".join(lines) + "\n"
+
+    def rows(self):
+        names = self.sites if len(self.sites) > 1 else {"": next(iter(self.sites.values()), "mail.outbound.example.net")}
+        return [{"ip": ip, "pool": p.name, "spf": p.spf, "says": names[site] if p.ehlo == "site" else p.ehlo}
+                for p in self.pools for site, written in p.addresses.items() for w in written for ip in expand(w)]
+
+
+def four_pools(folder, more_normal=(), more_relay=()):
+    return Setup({"bl2": "NAM02-BL2-obe.outbound.example.net"}, [
+        Pool("normal", "on", "published", ["192.0.2.16/28", "2001:db8:25::10-2001:db8:25::1f", *more_normal]),
+        Pool("high-risk", "hn", "published", ["198.51.100.8/29"], written=False),
+        Pool("relay", "rl", "unpublished", ["203.0.113.8/29", *more_relay], written=False),
+        Pool("high-risk-relay", "rh", "hidden", ["203.0.113.16/29"])], NAME_SERVERS)
+
+
+def zones_of_ones_own(folder):
+    """The cuts configured, EHLO of all kinds, a whole /24, keys."""
+    subprocess.run(["openssl", "genpkey", "-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:2048", "-out", folder / "s1.pem"], check=True, capture_output=True)
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", folder / "s2.pem"], check=True)
+    return Setup({"s": "s.outbound.example.net"}, [
+        Pool("normal", "on", "published", ["192.0.2.16/28", "2001:db8:25::10-2001:db8:25::1f", "198.18.0.0/24"]),
+        Pool("high-risk", "hn", "published", ["198.51.100.8/29", "2001:db8:26::1"], ehlo="ptr"),
+        Pool("relay", "rl", "unpublished", ["203.0.113.0/29"], ehlo="relay.outbound.example.net"),
+        Pool("high-risk-relay", "rh", "hidden", ["203.0.113.9"], ehlo="ptr")], f"""
+identity {{
+    domain = "protection.example.net"  ttl = 5min  dmarc = "p=quarantine; rua=mailto:dmarc@example.net"
+    zones = {{"protection.example.net", "outbound.example.net", "100.51.198.in-addr.arpa", "0/28.113.0.203.in-addr.arpa", "0-127.2.0.192.in-addr.arpa", "8.b.d.0.1.0.0.2.ip6.arpa"}}
+    name-servers = {{"ns1.protection.example.net 127.0.53.1", "ns2.example.org"}}
+}}
+tenant "fabrikam" {{
+    domains = {{"fabrikam.com"}}
+    dkim "fabrikam.com" {{ selector = "s1"  key = "{folder}/s1.pem"  ed25519-selector = "s2"  ed25519-key = "{folder}/s2.pem" }}
+}}""", "protection.example.net")
+
+
+def three_sites(folder):
+    return Setup({s: f"{s}.outbound.example.net" for s in "abc"}, [
+        Pool("normal", "on", "published", {s: [f"10.{i}.0.0/27", f"10.{i}.0.64/28", f"2001:db8:{i}::/124"] for i, s in enumerate("abc")}),
+        Pool("rest", "re", "unpublished", {s: [f"10.{i}.1.1", f"10.{i}.1.7-10.{i}.1.12"] for i, s in enumerate("abc")}, carries=("high-risk", "relay", "high-risk-relay"))],
+        NAME_SERVERS + """
+here = "b"
+destination "insists" { domains = {"insists.test"}  ehlo = ptr }
+destination "special" { domains = {"special.test"}  ehlo = "special.outbound.example.net" }""")
+
+
+def one_server(folder):
+    return Setup({}, [Pool("normal", "on", "published", ["192.0.2.1", "2001:db8::1"]),
+                      Pool("rest", "re", "unpublished", ["192.0.2.2"], carries=("high-risk", "relay", "high-risk-relay"))], NAME_SERVERS)
+
+
+def scattered(step, count):
+    """Every other address or worse, so that SPF records must be split, or ask by exists."""
+    rng = random.Random(count)
+
+    def addresses(pool):
+        some = [str(ipaddress.ip_address("10.0.0.0") + (pool * 16384 + n * step + rng.randrange(step // 2))) for n in range(count)]
+        some += [str(ipaddress.ip_address("2001:db8::") + (pool << 64) + n * 16 + rng.randrange(16)) for n in range(count // 4)]
+        rng.shuffle(some)
+        return some
+
+    return Setup({"s": "s.outbound.example.net"}, [
+        Pool(name, f"c{i}", spf_, addresses(i)) for i, (name, spf_) in enumerate(
+            [("normal", "published"), ("high-risk", "published"), ("relay", "unpublished"), ("high-risk-relay", "hidden")])], NAME_SERVERS)
+
+
+def no_servers(folder):
+    """Nobody to delegate a part of a /24 to: whoever has the /24 needs no more than its own file."""
+    setup = four_pools(folder)
+    setup.more = ""
+    return setup
+
+
+CONFIGURATIONS = {
+    "no servers": no_servers,
+    "four pools": four_pools,
+    "zones of one's own": zones_of_ones_own,
+    "three sites": three_sites,
+    "one server": one_server,
+    "split in few": lambda folder: scattered(2, 24),
+    "split in many": lambda folder: scattered(40, 62),
+    "by exists": lambda folder: scattered(6, 160),
+}
+
+
+class Planned:
+    """A configuration, its plan, and what it should say."""
+
+    def __init__(self, folder, setup):
+        self.folder, self.setup = folder, setup
+        self.config = folder / "sluice.conf"
+        self.config.write_text(setup.text() + f'state = "{folder}/state"\ntenant "contoso" {{ domains = {{"contoso.com"}} }}\n')
+        self.records = [json.loads(line) for line in self.run("plan", "--json").splitlines()]
+
+    def run(self, *words, code=0):
+        ran = subprocess.run([places.program("sluice"), "-c", self.config, "dns", *words], capture_output=True, text=True)
+        assert ran.returncode == code, (words, ran.returncode, ran.stdout[-3000:], ran.stderr[-3000:])
+        self.said = ran.stderr
+        return ran.stdout
+
+    def names_of(self, rtype):
+        return {r["name"] for r in self.records if r["type"] == rtype}
+
+    def data(self, name, rtype):
+        return {r["data"] for r in self.records if r["name"] == name and r["type"] == rtype}
+
+
+@pytest.fixture
+def planned(folder, request):
+    if not zone_server.available():
+        missing("knotd, named-checkzone, kzonecheck or nsupdate is not installed")
+    return Planned(folder, CONFIGURATIONS[request.param](folder))
+
+
+@pytest.fixture
+def served(planned, folder):
+    zones = folder / "zones"
+    written = [json.loads(line) for line in planned.run("zone", "--out", zones, "--json").splitlines()]
+    assert ("name-servers" in planned.said) == ("name-servers" not in planned.setup.more)
+    assert {w["file"] for w in written} == {p.name for p in zones.iterdir()}
+    for w in written:
+        assert w["file"] == w["zone"].replace("/", "-") + ".zone"
+        for words in (["named-checkzone", "-i", "local", w["zone"], zones / w["file"]], ["kzonecheck", "-o", w["zone"], zones / w["file"]]):
+            ran = subprocess.run(words, capture_output=True, text=True)
+            assert ran.returncode == 0, (words, ran.stdout, ran.stderr)
+            assert "error" not in (ran.stdout + ran.stderr).lower(), (words, ran.stdout, ran.stderr)
+    planned.zones = {w["zone"]: zones / w["file"] for w in written}
+    server = zone_server.ZoneServer(folder / "knot", SERVER, places.free_port(SERVER), planned.zones).start()
+    planned.server = server
+    yield planned
+    server.stop()
+
+
+def check_spf(served, ip, sender, helo):
+    query = spf.query(str(ip), sender, helo, strict=2)
+    result = query.check()[0]
+    assert query.lookups < 10, (sender, helo, query.lookups)
+    return result
+
+
+everything = pytest.mark.parametrize("planned", CONFIGURATIONS, indirect=True)
+
+
+@everything
+def test_receivers_see_the_plan(served, monkeypatch):
+    rows, server = served.setup.rows(), served.server
+    assert len(rows) > 2 and len({r["ip"] for r in rows}) == len(rows)
+
+    # Every record is served as planned, and no other of that name and type.
+    for name, rtype in {(r["name"], r["type"]) for r in served.records}:
+        if rtype in ("NS", "CNAME"):
+            continue
+        assert {d.lower() for d in server.records(name, rtype)} == {d.lower() for d in served.data(name, rtype)}, (name, rtype)
+        assert rtype != "TXT" or len(served.data(name, rtype)) == 1, name
+    for record in served.records:
+        assert record["name"].endswith(".") and isinstance(record["ttl"], int) and set(record) == {"name", "type", "ttl", "data"}
+        if record["type"] == "TXT" and "v=spf1" in record["data"]:
+            assert len("".join(record["data"].replace('" "', "").strip('"'))) < 450, record
+            assert not server.ask(record["name"], "TXT").flags & dns.flags.TC, record
+
+    # Forward-confirmed, each with its own name.
+    names = {}
+    for row in rows:
+        ptr = server.records(row["ip"].reverse_pointer + ".", "PTR")
+        assert len(ptr) == 1, (row, ptr)
+        name = ptr.pop()
+        assert str(row["ip"]) in server.records(name, "A" if row["ip"].version == 4 else "AAAA"), (row, name)
+        row["ptr"] = name.rstrip(".")
+        names.setdefault((name, row["ip"].version), []).append(row["ip"])
+    if len(rows) > 15:
+        assert all(len(ips) == 1 for ips in names.values()), names
+
+    # EHLO names resolve, in one answer of 512 octets.
+    for row in rows:
+        if row["says"] == "ptr":
+            row["says"] = row["ptr"]
+    for name in {r["says"] for r in rows}:
+        answers = [server.ask(name + ".", rtype) for rtype in ("A", "AAAA")]
+        addresses = {str(r) for a in answers for rrset in a.answer for r in rrset}
+        assert 1 <= len(addresses) <= 15, (name, addresses)
+        assert all(len(a.to_wire()) <= 512 and not a.flags & dns.flags.TC for a in answers)
+        assert addresses <= {str(r["ip"]) for r in rows}
+
+    # SPF by somebody else's judgement.
+    monkeypatch.setattr(spf, "DNSLookup", server.spf_lookup)
+    strangers = [ipaddress.ip_address(a) for a in ("192.0.2.15", "192.0.2.32", "10.0.0.255", "10.200.0.1", "2001:db8:25::20", "2001:db9::1", "203.0.113.99")]
+    for row in rows:
+        hidden = row["spf"] == "hidden"
+        assert check_spf(served, row["ip"], "", row["says"]) in (("none", "fail") if hidden else ("pass",)), row
+        wanted = "pass" if row["spf"] == "published" else "fail"
+        assert check_spf(served, row["ip"], "bob@contoso.com", row["says"]) == wanted, row
+        if row["spf"] == "published":
+            assert check_spf(served, row["ip"], f"bob@{row['pool']}.spf.{served.setup.domain}", row["says"]) == "pass", row
+    for ip in strangers:
+        if ip not in {r["ip"] for r in rows}:
+            assert check_spf(served, ip, "", rows[0]["says"]) == "fail", ip
+            assert check_spf(served, ip, "bob@contoso.com", rows[0]["says"]) == "fail", ip
+
+
+@everything
+def test_ranges_are_the_published_addresses(planned):
+    rows = planned.setup.rows()
+    lines = [json.loads(line) for line in planned.run("ranges", "--json").splitlines()]
+    ranges = [ipaddress.ip_network(line["range"]) for line in lines]
+    inside = [ip for r in ranges for ip in r]
+    assert sorted(map(str, inside)) == sorted(str(r["ip"]) for r in rows if r["spf"] == "published")
+    assert len({line["serial"] for line in lines}) == 1 and lines[0]["serial"] == int(planned.config.stat().st_mtime)
+    text = planned.run("ranges").splitlines()
+    assert text == [f"serial {lines[0]['serial']}"] + [str(line["range"]) for line in lines]
+
+
+@pytest.mark.parametrize("planned", ["zones of one's own"], indirect=True)
+def test_customers_and_keys(planned):
+    assert planned.data("fabrikam.com.", "TXT") == {'"v=spf1 include:spf.protection.example.net -all"'}
+    assert planned.data("_dmarc.fabrikam.com.", "TXT") == {'"v=DMARC1; p=quarantine; rua=mailto:dmarc@example.net"'}
+    for selector, kind in (("s1", "rsa"), ("s2", "ed25519")):
+        (data,) = planned.data(f"{selector}._domainkey.fabrikam.com.", "TXT")
+        public = subprocess.run(["openssl", "pkey", "-in", planned.folder / f"{selector}.pem", "-pubout", "-outform", "DER"], capture_output=True, check=True).stdout
+        if kind == "ed25519":
+            public = public[-32:]
+        assert data.replace('" "', "").strip('"') == f"v=DKIM1; k={kind}; p={base64.b64encode(public).decode()}"
+    assert planned.data("0-127.2.0.192.in-addr.arpa.", "NS") == {"ns1.protection.example.net.", "ns2.example.org."}
+
+
+@pytest.mark.parametrize("planned", ["by exists"], indirect=True)
+def test_scattered_addresses_say_why(planned):
+    assert "spf.example.net: its 400" in planned.said and "exists" in planned.said
+    assert planned.data("spf.example.net.", "TXT") == {'"v=spf1 exists:%{ir}.%{v}.spf.example.net -all"'}
+
+
+@pytest.mark.parametrize("planned", ["split in many"], indirect=True)
+def test_a_split_record_is_within_bounds(planned):
+    (top,) = planned.data("spf.example.net.", "TXT")
+    assert 2 <= top.count("include:") <= 8 and "exists" not in top and not planned.said
+
+
+@pytest.mark.parametrize("planned", ["four pools"], indirect=True)
+def test_names_stay_when_addresses_come(planned):
+    before = {(r["name"], r["type"], r["data"]) for r in planned.records if r["type"] != "TXT"}
+    more = Planned(planned.folder, four_pools(planned.folder, ["192.0.2.64/27", "2001:db8:99::1"], ["198.18.0.1"]))
+    after = {(r["name"], r["type"], r["data"]) for r in more.records}
+    assert before <= after
+    assert more.data("65.64-27.2.0.192.in-addr.arpa.", "PTR") == {"mail-bl2on0018.outbound.example.net."}
+
+
+@pytest.mark.parametrize("planned", ["zones of one's own"], indirect=True)
+def test_an_update_script_makes_the_zones(planned, folder):
+    """Into empty zones, then again onto what stands there; the zones of others are left out."""
+    zones = folder / "empty"
+    zones.mkdir()
+    ours = [z for z in ("protection.example.net", "outbound.example.net", "100.51.198.in-addr.arpa", "0/28.113.0.203.in-addr.arpa", "0-127.2.0.192.in-addr.arpa",
+                        "8.b.d.0.1.0.0.2.ip6.arpa", "0.18.198.in-addr.arpa")]
+    for i, name in enumerate(ours):
+        (zones / str(i)).write_text(f"{name}. 60 SOA ns.example.org. h.example.org. 1 3600 600 86400 60\n{name}. 60 NS ns.example.org.\nstale.{name}. 60 TXT kept\n")
+    (zones / "1").write_text((zones / "1").read_text() + "s.outbound.example.net. 60 A 192.0.2.99\n")
+    server = zone_server.ZoneServer(folder / "knot", SERVER, places.free_port(SERVER), {name: zones / str(i) for i, name in enumerate(ours)}, update=True).start()
+    try:
+        for _ in range(2):
+            script = f"server {SERVER} {server.port}\n" + planned.run("zone", "--nsupdate")
+            ran = subprocess.run(["nsupdate"], input=script, capture_output=True, text=True, timeout=60)
+            assert ran.returncode == 0 and not ran.stderr, ran.stderr
+            assert "contoso" not in script and "fabrikam" not in script
+            for record in planned.records:
+                zone = max((z for z in ours if record["name"].endswith(z + ".")), key=len, default=None)
+                if zone and record["type"] not in ("NS", "CNAME"):
+                    assert {d.lower() for d in server.records(record["name"], record["type"])} == {d.lower() for d in planned.data(record["name"], record["type"])}, record
+        assert server.records("stale.outbound.example.net.", "TXT") == {'"kept"'}
+    finally:
+        server.stop()
+
+
+def test_bad_words(folder):
+    planned = Planned(folder, four_pools(folder))
+    for words in (["plam"], [], ["plan", "more"], ["plan", "--out", "x"], ["zone"], ["zone", "--out", folder / "a", "--nsupdate"]):
+        planned.run(*words, code=2)
+        assert "sluice:" in planned.said
+    planned.run("zone", "--out", folder / "no" / "such", code=1)
+    assert "No such file" in planned.said
+    planned.config.write_text(planned.config.read_text().replace("{n}", ""))
+    planned.run("plan", code=2)
+    assert "needs {n}" in planned.said
