@@ -239,11 +239,10 @@ static void test_ehlo_size(void **state) {
     (void)state;
     for (size_t len = 20; len < 250; len += 5) {
         char text[1024], name[256] = "";
-        while (strlen(name) + 12 < len)
-            strcat(name, strlen(name) % 10 ? "x" : strlen(name) ? "." : "x");
-        if (name[strlen(name) - 1] == '.')
-            strcat(name, "x");
-        strcat(name, ".example.net");
+        size_t at = 0;
+        for (; at + 12 < len; at++)
+            name[at] = at % 10 == 9 && at + 13 < len ? '.' : 'x';
+        snprintf(name + at, sizeof name - at, ".example.net");
         snprintf(text, sizeof text,
                  "site s { ehlo = \"%s\" ptr = \"m{class}{n}.example.net\" }\n"
                  "pool normal { class = on addresses = {2001:db8::/120} }\n"
