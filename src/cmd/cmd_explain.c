@@ -151,8 +151,7 @@ static void print_json(struct asking *a) {
     for (size_t i = 0; i < r->pool_count; i++) {
         json_t *pool = json_object();
         json_object_set_new(pool, "pool", text(arena, r->pools[i]->name));
-        json_object_set_new(pool, "spf",
-                            json_string(pool_spf_text(r->pools[i])));
+        json_object_set_new(pool, "spf", json_string(pool_spf_text(r->pools[i])));
         json_object_set_new(pool, "waits", text(arena, wait_in(arena, r, r->pools[i])));
         json_object_set_new(pool, "addresses", addresses_json(arena, r, r->pools[i]));
         json_array_append_new(pools, pool);
