@@ -14,7 +14,6 @@ struct reserved {
 };
 
 struct limit_table {
-    uint64_t seed;
     uint32_t capacity, senders;
     struct limit_record **blocks; /* of BLOCK records */
     uint32_t places;              /* that were ever used */
@@ -30,9 +29,8 @@ uint64_t limit_key(uint64_t seed, struct str sender) {
     return key ? key : 1;
 }
 
-struct limit_table *limit_table_new(uint32_t capacity, uint64_t seed) {
+struct limit_table *limit_table_new(uint32_t capacity) {
     struct limit_table *t = xcalloc(1, sizeof *t);
-    t->seed = seed;
     t->capacity = capacity ? capacity : 1;
     t->slots = (uint64_t)t->capacity + t->capacity / 4 + 1;
     t->index = xcalloc(t->slots, sizeof *t->index);

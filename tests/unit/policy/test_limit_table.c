@@ -80,7 +80,7 @@ static void test_bound(void **unused) {
     enum { SENDERS = 40 };
     (void)unused;
     uint64_t state = 1;
-    struct limit_table *t = limit_table_new(SENDERS, 7);
+    struct limit_table *t = limit_table_new(SENDERS);
     struct sender *senders = calloc(SENDERS, sizeof *senders);
     int64_t now = START;
     for (unsigned i = 0; i < SENDERS; i++) {
@@ -160,7 +160,7 @@ static uint64_t nth_key(uint64_t n) {
 static void test_memory(void **unused) {
     enum { SENDERS = 200000 };
     (void)unused;
-    struct limit_table *t = limit_table_new(SENDERS, 1);
+    struct limit_table *t = limit_table_new(SENDERS);
     struct limit_table_stats stats;
     for (uint64_t i = 0; i < SENDERS; i++)
         assert_int_equal(send(t, nth_key(i), START + (int64_t)i, 1), 0);
@@ -189,7 +189,7 @@ static void test_churn(void **unused) {
     enum { CAPACITY = 300 };
     (void)unused;
     uint64_t state = 21;
-    struct limit_table *t = limit_table_new(CAPACITY, 1);
+    struct limit_table *t = limit_table_new(CAPACITY);
     int64_t now = START, newest[4 * CAPACITY] = {0};
     for (unsigned i = 0; i < 60000; i++) {
         uint64_t who = chance(&state, COUNT(newest)), key = (who + 1) * UINT64_C(0x123456789abcdef1);
@@ -227,7 +227,7 @@ static void test_clock(void **unused) {
     };
     (void)unused;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct limit_table *t = limit_table_new(10, 1);
+        struct limit_table *t = limit_table_new(10);
         int64_t now = START + cases[i].jump;
         assert_int_equal(send(t, 5, START, 300), 0);
         assert_int_equal(used(t, 5, now, LIMIT_EXTERNAL_HOUR), cases[i].external_left);
@@ -247,7 +247,7 @@ static void test_clock(void **unused) {
 
 static void test_reserved(void **unused) {
     (void)unused;
-    struct limit_table *t = limit_table_new(10, 1);
+    struct limit_table *t = limit_table_new(10);
     const struct limit_use use = {40, 2}, other = {5, 0};
     int64_t turn;
     assert_int_equal(limit_table_reserve(t, 5, START, &ordinary, &use, &turn), 0);
@@ -265,7 +265,7 @@ static void test_reserved(void **unused) {
 /* The excess of a burst is carried over to the following minutes, in order, up to nine hours. */
 static void test_turns(void **unused) {
     (void)unused;
-    struct limit_table *t = limit_table_new(10, 1);
+    struct limit_table *t = limit_table_new(10);
     const struct limit_use use = {1, 0};
     int64_t turn = 0, before = 0;
     for (int64_t i = 0; i < 90; i++) {
@@ -288,7 +288,7 @@ static void test_turns(void **unused) {
 static void test_saved(void **unused) {
     (void)unused;
     uint64_t state = 31;
-    struct limit_table *t = limit_table_new(1000, 1), *copy = limit_table_new(1000, 1);
+    struct limit_table *t = limit_table_new(1000), *copy = limit_table_new(1000);
     int64_t now = START;
     for (unsigned i = 0; i < 20000; i++)
         (void)send(t, 1 + chance(&state, 900), now += (int64_t)chance(&state, 4000),

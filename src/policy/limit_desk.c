@@ -1,0 +1,211 @@
+#include "policy/limit_desk.h"
+#include "base/clock.h"
+
+#include <stdlib.h>
+
+struct limit_desk {
+    struct limit_kept kept;
+    struct limit_store *store;
+};
+
+/* How precisely a tenant without a limit is counted. */
+enum { NO_TENANT_LIMIT = 100000 };
+
+int limit_desk_open(const struct limit_desk_options *options, struct arena *arena, struct str *ret_why,
+                    struct limit_journal_report *ret_report, struct limit_desk **ret) {
+    struct limit_desk *d = xcalloc(1, sizeof *d);
+    d->kept = (struct limit_kept){limit_table_new(options->capacity), limit_tenants_new(), sender_book_new()};
+    const struct limit_store_options store = {
+        .dir = options->dir, .io = options->io, .kept = d->kept, .now = options->now};
+    int error = limit_store_open(&store, arena, ret_why, ret_report, &d->store);
+    if (error)
+        limit_desk_close(d);
+    else
+        *ret = d;
+    return error;
+}
+
+struct limit_desk *limit_desk_close(struct limit_desk *d) {
+    if (!d)
+        return NULL;
+    limit_store_close(d->store);
+    limit_table_free(d->kept.senders);
+    limit_tenants_free(d->kept.tenants);
+    sender_book_free(d->kept.book);
+    free(d);
+    return NULL;
+}
+
+static enum sender_cause cause_of(enum limit_name n) {
+    switch (n) {
+    case LIMIT_PER_DAY:
+        return CAUSE_PER_DAY;
+    case LIMIT_EXTERNAL_PER_HOUR:
+        return CAUSE_EXTERNAL_PER_HOUR;
+    case LIMIT_INTERNAL_PER_HOUR:
+        return CAUSE_INTERNAL_PER_HOUR;
+    case LIMIT_TENANT_EXTERNAL:
+        return CAUSE_TENANT_EXTERNAL;
+    default:
+        return CAUSE_NONE;
+    }
+}
+
+/* ---- Looking ---- */
+
+/* The first of tenant, connector and sender that is restricted answers. */
+static bool is_restricted(const struct limit_desk *d, const struct limit_question *q, struct arena *arena,
+                          struct limit_decision *ret) {
+    const struct {
+        enum sender_kind kind;
+        struct str name;
+    } whom[] = {{SENDER_TENANT, q->tenant}, {SENDER_CONNECTOR, q->connector}, {SENDER_USER, q->sender}};
+    for (size_t i = 0; i < sizeof whom / sizeof *whom; i++) {
+        const struct sender_state *s =
+            whom[i].name.len ? sender_book_find(d->kept.book, whom[i].kind, whom[i].name) : NULL;
+        char since[CLOCK_RFC3339_SIZE];
+        if (sender_may_send(s, q->now, &ret->refusal))
+            continue;
+        ret->step = LIMIT_REFUSE;
+        ret->limit = LIMIT_NAMES;
+        ret->action = q->rules.action;
+        ret->reason = str_printf(arena, "%.*s is restricted since %s: %s", STR_FMT(whom[i].name),
+                                 clock_rfc3339(s->since, since),
+                                 s->reason[0] ? s->reason : sender_cause_text(s->cause));
+        return true;
+    }
+    return false;
+}
+
+/* Exempt and allowed senders get the rules with the action alert, once it is known which limit it is. */
+static struct limit_decision decide(const struct limit_desk *d, const struct limit_question *q,
+                                    const struct limit_facts *facts, struct arena *arena) {
+    struct limit_decision decision = limit_decide(facts, arena);
+    if (!decision.exceeded)
+        return decision;
+    const struct sender_state *s = sender_book_find(d->kept.book, SENDER_USER, q->sender);
+    enum limit_action action = sender_action(s, cause_of(decision.limit), q->rules.action, q->now);
+    if (action == decision.action)
+        return decision;
+    struct limit_rules rules = q->rules;
+    struct limit_facts spared = *facts;
+    rules.action = action;
+    spared.rules = &rules;
+    return limit_decide(&spared, arena);
+}
+
+void limit_desk_look(const struct limit_desk *d, const struct limit_question *q, struct arena *arena,
+                     struct limit_answer *ret) {
+    *ret = (struct limit_answer){
+        .decision = {.step = LIMIT_PASS, .refusal.text = STR(""), .reason = STR("")},
+        .facts = {.rules = &q->rules, .use = q->use, .now = q->now, .report = q->report},
+    };
+    if (q->report)
+        return;
+    uint64_t key = limit_key(limit_store_seed(d->store), q->sender);
+    limit_table_look(d->kept.senders, key, q->now, &q->rules.bounds, &ret->facts.sender);
+    uint32_t tenant_limit = q->rules.tenant_external ? q->rules.tenant_external : NO_TENANT_LIMIT;
+    ret->facts.tenant_used = limit_tenants_used(d->kept.tenants, q->tenant, q->now, tenant_limit);
+    if (!is_restricted(d, q, arena, &ret->decision))
+        ret->decision = decide(d, q, &ret->facts, arena);
+    ret->ticket = (struct limit_ticket){
+        .key = key,
+        .tenant = q->tenant,
+        .tenant_limit = tenant_limit,
+        .bounds = q->rules.bounds,
+        .use = q->use,
+        .turn = ret->facts.sender.turn,
+    };
+}
+
+/* ---- Asking ---- */
+
+static void reserve(struct limit_desk *d, const struct limit_question *q, struct limit_answer *a) {
+    struct limit_ticket *t = &a->ticket;
+    int error = limit_table_reserve(d->kept.senders, t->key, q->now, &t->bounds, &t->use, &t->turn);
+    if (error) {
+        a->decision.step = LIMIT_REFUSE;
+        a->decision.limit = LIMIT_PER_MINUTE;
+        a->decision.refusal = limit_no_room(error);
+        a->decision.reason = a->decision.refusal.text;
+        a->decision.warned = 0;
+        return;
+    }
+    limit_tenants_reserve(d->kept.tenants, t->tenant, t->use.external);
+    t->open = true;
+}
+
+void limit_desk_ask(struct limit_desk *d, const struct limit_question *q, struct arena *arena,
+                    struct limit_answer *ret) {
+    limit_desk_look(d, q, arena, ret);
+    const struct limit_decision *decision = &ret->decision;
+    if (q->report)
+        return;
+    if (decision->step != LIMIT_REFUSE) {
+        reserve(d, q, ret);
+        return;
+    }
+    bool tenant = decision->limit == LIMIT_TENANT_EXTERNAL;
+    if (!tenant && !decision->exceeded)
+        return;
+    const struct sender_event event = {
+        .cause = cause_of(decision->limit),
+        .action = tenant ? LIMIT_ALERT : q->rules.action,
+        .counts = {.recipients = ret->facts.sender.used[LIMIT_RECIPIENTS_DAY]},
+        .reason = decision->reason,
+        .by = STR(""),
+        .now = q->now,
+    };
+    ret->kind = tenant ? SENDER_TENANT : SENDER_USER;
+    ret->cause = event.cause;
+    ret->change = limit_desk_exceed(d, ret->kind, tenant ? q->tenant : q->sender, &event);
+}
+
+void limit_desk_settle(struct limit_desk *d, const struct limit_ticket *t, int64_t now, bool committed) {
+    limit_table_settle(d->kept.senders, t->key, now, &t->bounds, &t->use, committed);
+    limit_tenants_settle(d->kept.tenants, t->tenant, now, t->tenant_limit, t->use.external, committed);
+    if (!committed)
+        return;
+    limit_store_message(d->store, t->key, now, t->turn, &t->bounds, &t->use);
+    if (t->use.external)
+        limit_store_tenant(d->store, t->tenant, now, t->tenant_limit, t->use.external);
+}
+
+/* ---- Restrictions ---- */
+
+enum sender_change limit_desk_exceed(struct limit_desk *d, enum sender_kind kind, struct str name,
+                                     const struct sender_event *event) {
+    struct sender_state *s = sender_book_of(d->kept.book, kind, name);
+    enum sender_change change = sender_exceed(s, event);
+    if (change != SENDER_UNCHANGED)
+        limit_store_restriction(d->store, name, s);
+    return change;
+}
+
+bool limit_desk_release(struct limit_desk *d, enum sender_kind kind, struct str name, struct str by,
+                        int64_t now) {
+    if (!sender_book_find(d->kept.book, kind, name))
+        return false;
+    struct sender_state *s = sender_book_of(d->kept.book, kind, name);
+    bool was = sender_release(s, by, now);
+    if (was)
+        limit_store_restriction(d->store, name, s);
+    return was;
+}
+
+void limit_desk_allow(struct limit_desk *d, enum sender_kind kind, struct str name, int64_t until,
+                      struct str by, int64_t now) {
+    struct sender_state *s = sender_book_of(d->kept.book, kind, name);
+    sender_allow(s, until, by, now);
+    limit_store_restriction(d->store, name, s);
+}
+
+const struct sender_book *limit_desk_book(const struct limit_desk *d) { return d->kept.book; }
+void limit_desk_tidy(struct limit_desk *d, int64_t now) { sender_book_tidy(d->kept.book, now); }
+struct limit_store *limit_desk_store(struct limit_desk *d) {
+    return d->store;
+}
+
+void limit_desk_stats(const struct limit_desk *d, struct limit_table_stats *ret) {
+    limit_table_stats(d->kept.senders, ret);
+}
