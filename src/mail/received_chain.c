@@ -226,6 +226,19 @@ static bool read_from(struct reader *r, struct clause *c, bool *ret_by) {
     return true;
 }
 
+/* No second clause of either name, not even behind a semicolon: one of them would be the client's doing. */
+static bool only_once(struct reader *r) {
+    struct item item;
+    for (;;) {
+        while (next_item(r, &item))
+            if (is_word(&item, "by") || is_word(&item, "from"))
+                return false;
+        if (r->broken || !r->rest.len)
+            return !r->broken;
+        r->rest = str_from_index(r->rest, 1); /* the semicolon */
+    }
+}
+
 bool received_client(struct arena *arena, struct str value, struct received_client *ret) {
     struct reader r = {.rest = value};
     struct clause clause = {0};
@@ -234,13 +247,12 @@ bool received_client(struct arena *arena, struct str value, struct received_clie
     bool by;
     if (!next_item(&r, &item) || !is_word(&item, "from") || !read_from(&r, &clause, &by))
         return false;
-    if (by && next_item(&r, &item) && !item.comment)
-        found.by = item.text;
-    /* A second clause of the same name: one of them was the client's doing. */
-    while (next_item(&r, &item))
-        if (is_word(&item, "by") || is_word(&item, "from"))
-            return false;
-    if (r.broken || !conclude(&clause, &found))
+    if (!by || !next_item(&r, &item) || item.comment)
+        return false;
+    found.by = item.text;
+    if (!only_once(&r))
+        return false;
+    if (!conclude(&clause, &found))
         return false;
     *ret = (struct received_client){
         .ip = found.ip,

@@ -12,7 +12,7 @@ struct received_client {
     struct ip ip;
     struct str helo; /* what the client called itself; "" when the field doesn't say */
     struct str name; /* the client's name as the writing host looked it up; "" when it doesn't say */
-    struct str by;   /* the writing host; "" when it doesn't say */
+    struct str by;   /* the writing host */
 };
 
 /* `value` is that of the field, folded or not. True: *ret is set, views into `arena`. False: the field names

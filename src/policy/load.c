@@ -70,6 +70,8 @@ static void load_connector(struct loading *l, const struct config_node *node, st
                         STR_FMT(deliver));
         c->deliver_host = STR("");
     }
+    if (c->srs && !c->deliver_host.len)
+        config_warn(l->errors, node, "srs", "srs has no effect while the connector has no `deliver`");
     if (c->trust_verdict && !l->policy->verdict_header_name.len)
         config_warn(l->errors, node, "trust-verdict",
                     "trust-verdict has no effect while verdict has no header");

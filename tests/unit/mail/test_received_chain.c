@@ -127,7 +127,11 @@ static const struct {
     {"FROM by (By.test [192.0.2.1]) BY with.test With SMTP" DATE, "192.0.2.1", "by", "By.test", "with.test"},
     {"from a.test (a comment (nested \\) [198.51.100.1]) \\( [192.0.2.1]) by b.test" DATE, "192.0.2.1",
      "a.test", "\\(", "b.test"},
-    {"from a.test (b.test [192.0.2.1])", "192.0.2.1", "a.test", "b.test", ""},
+    {"from a.test (b.test [192.0.2.1]) by c.test; Sun, 22 Nov 2026 04:43:29 +0000 (UTC)", "192.0.2.1",
+     "a.test", "b.test", "c.test"},
+    {"from a.test (b.test [192.0.2.1]) by c.test", "192.0.2.1", "a.test", "b.test", "c.test"},
+    {"from a.test (b.test [192.0.2.1])", NULL, NULL, NULL, NULL},
+    {"from a.test (b.test [192.0.2.1]) by (c.test)", NULL, NULL, NULL, NULL},
     /* A client that may say anything in HELO: never its own address. */
     {"from [198.51.100.1] by evil.test (unknown [192.0.2.1]) by mx.x.test (Postfix) with SMTP id 1" DATE,
      NULL, NULL, NULL, NULL},
@@ -138,6 +142,8 @@ static const struct {
     {"from x ([198.51.100.1]) (unknown [192.0.2.1]) by mx.x.test (Postfix) with SMTP id 1" DATE, NULL, NULL,
      NULL, NULL},
     {"from x (unknown [192.0.2.1]) by mx.x.test for y from z by w" DATE, NULL, NULL, NULL, NULL},
+    {"from [198.51.100.1]; (unknown [192.0.2.1]) by mx.x.test with SMTP" DATE, NULL, NULL, NULL, NULL},
+    {"from [198.51.100.1] by x; (unknown [192.0.2.1]) by mx.x.test with SMTP" DATE, NULL, NULL, NULL, NULL},
     {"from 198.51.100.1 by mx.x.test with SMTP" DATE, NULL, NULL, NULL, NULL},
     /* What can't be read */
     {"", NULL, NULL, NULL, NULL},
