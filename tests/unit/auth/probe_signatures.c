@@ -211,18 +211,10 @@ static const struct {
     int words;
     void (*run)(char **word);
 } commands[] = {
-    {"txt", 3, command_txt},
-    {"forget", 1, command_forget},
-    {"now", 2, command_now},
-    {"dkim", 2, command_dkim},
-    {"arc", 2, command_arc},
-    {"seal", 8, command_seal},
-    {"sign", 7, command_sign},
-    {"keygen", 3, command_keygen},
-    {"canon", 4, command_canon},
-    {"bodyhash", 3, command_bodyhash},
-    {"record", 2, command_record},
-    {"signature", 2, command_signature},
+    {"txt", 3, command_txt},           {"forget", 1, command_forget}, {"now", 2, command_now},
+    {"dkim", 2, command_dkim},         {"arc", 2, command_arc},       {"seal", 8, command_seal},
+    {"sign", 7, command_sign},         {"keygen", 3, command_keygen}, {"canon", 4, command_canon},
+    {"bodyhash", 3, command_bodyhash}, {"record", 2, command_record}, {"signature", 2, command_signature},
 };
 
 static void run(char *line) {
