@@ -76,7 +76,8 @@ const struct certificate_facts *peer_certificate(struct peer_certificate *known,
                                                  struct settings *settings,
                                                  const struct smtp_session *session) {
     struct tls_peer peer;
-    if (!session->tls_version || !policy_has_certificates(settings->policy))
+    /* A login decides by itself. */
+    if (!session->tls_version || session->user.len || !policy_has_certificates(settings->policy))
         return NULL;
     if (known->settings == settings)
         return known->shown ? &known->facts : NULL;

@@ -17,7 +17,7 @@ struct peer_certificate {
 };
 
 /* The connectors that the client's certificate stands for, found once for a session and a configuration, and
- * logged. NULL: no TLS, or it showed none. Lives as long as the connection. */
+ * logged. NULL: no TLS, a login, or it showed none. Lives as long as the connection. */
 const struct certificate_facts *peer_certificate(struct peer_certificate *, struct flow *, struct settings *,
                                                  const struct smtp_session *);
 void peer_forget(struct peer_certificate *);
