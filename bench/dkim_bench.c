@@ -33,7 +33,7 @@ static const char header_text[] =
     "Reply-To: Alice Example <alice@contoso.com>\r\n"
     "References: <1@fabrikam.com> <2@contoso.com>\r\n"
     "In-Reply-To: <2@contoso.com>\r\n"
-    "Content-Type: text/plain; charset=UTF-8; format=flowed\r\n"
+    "Content-Type: text/plain; charset=UTF-8\r\n"
     "Content-Transfer-Encoding: 8bit\r\n"
     "\r\n";
 
@@ -144,8 +144,8 @@ static void make_message(struct bench *b) {
     if (header_parse(b->arena, STR(header_text), 0, &b->header) != 0)
         fail("the header can't be read");
     for (int i = 0; body.len < BODY; i++)
-        buf_printf(&body, "line %d of a letter, with  some blanks\t and a word or two, as people write \r\n",
-                   i);
+        buf_printf(&body, "%sthe figures of line %d, and what we think of them until next week.\r\n%s",
+                   i % 8 == 7 ? "    " : "", i, i % 5 == 4 ? "\r\n" : "");
     body.len = BODY;
     b->body = str_copy(b->arena, buf_view(&body));
     buf_free(&body);

@@ -28,7 +28,11 @@ void buf_add(struct buf *b, const void *bytes, size_t len) {
 
 void buf_str(struct buf *b, struct str s) { buf_add(b, s.at, s.len); }
 
-void buf_char(struct buf *b, char c) { buf_add(b, &c, 1); }
+void buf_char(struct buf *b, char c) {
+    if (b->len == b->cap)
+        buf_reserve(b, 1);
+    b->at[b->len++] = c;
+}
 
 void buf_printf(struct buf *b, const char *format, ...) {
     va_list args, again;

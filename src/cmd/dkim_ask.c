@@ -160,9 +160,19 @@ static void add_line(struct cli *cli, const struct dkim_row *row, struct str adv
     json_decref(line);
 }
 
+static const char *urgency(const struct dkim_row *row) {
+    const struct rotation *r = row->domain->rotation;
+    if (row->role == DKIM_NEXT)
+        return "publish before it signs; the old key goes on without it:";
+    if (row->role == DKIM_KEEP)
+        return "mail under way still has its signatures, keep:";
+    if (r && rotation_phase(r, clock_wall_ms()) == ROTATION_SWITCHED)
+        return "the daemon goes on with the old key for as long as its record is kept; publish:";
+    return "its signatures are refused until this is in DNS:";
+}
+
 static void say_what_to_do(struct cli *cli, const struct dkim_row *row) {
     struct arena *arena = cli->arena;
-    bool soon = row->role == DKIM_NEXT;
     if (!at_fault(row))
         return;
     fprintf(cli->out, "\n%s%.*s%s of %.*s: %.*s%s%.*s\n", cli_paint(cli, CLI_RED), STR_FMT(row->selector),
@@ -171,11 +181,7 @@ static void say_what_to_do(struct cli *cli, const struct dkim_row *row) {
             STR_FMT(cli_safe(arena, row->what, 0)));
     if (row->live == DKIM_LIVE_FAILED || !row->record.len)
         return;
-    fprintf(cli->out, "%s\n%.*s\n",
-            soon                     ? "publish before it signs, or receivers will refuse its signatures:"
-            : row->role == DKIM_KEEP ? "mail under way still has its signatures, keep:"
-                                     : "its signatures are refused until this is in DNS:",
-            STR_FMT(dkim_zone_line(arena, row->name, row->record)));
+    fprintf(cli->out, "%s\n%.*s\n", urgency(row), STR_FMT(dkim_zone_line(arena, row->name, row->record)));
 }
 
 int dkim_check_rows(struct cli *cli, struct settings *settings, struct dkim_rows *rows) {
