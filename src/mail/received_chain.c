@@ -149,14 +149,17 @@ static struct str name_of(struct str token) {
 static void read_comment(struct clause *c, struct str text) {
     struct str rest = text, token, before = STR("");
     struct ip ip;
-    bool known = false, greeting = false;
+    bool known = false, greeting = false, first = false;
     while (next_token(&rest, &token)) {
         if (greeting || str_starts_nocase(token, STR("helo="))) {
             struct str word = greeting ? token : str_from_index(token, 5);
             c->helo = c->helo.len ? c->helo : word;
-            known = true, greeting = false;
+            /* "(helo [192.0.2.1])" may also be a client whose PTR is "helo". */
+            known = !greeting || !first || !parse_bracketed(token, &ip);
+            greeting = false;
         } else if (is_greeting(token)) {
             known = greeting = true;
+            first = !before.len;
         } else if (parse_bracketed(token, &ip) || parse_bare(token, &ip) ||
                    (!before.len && str_index(token, '@') >= 0 && !rest.len &&
                     parse_bare(str_from_index(token, (size_t)str_rindex(token, '@') + 1), &ip))) {

@@ -16,6 +16,6 @@ struct received_client {
 };
 
 /* `value` is that of the field, folded or not. True: *ret is set, views into `arena`. False: the field names
- * no client address, or several that differ so that it isn't certain which one was seen; *ret is then
- * untouched. */
+ * no client address, or it isn't certain which one was seen: two addresses, two `from` or `by` or no `by` (a
+ * client that may say anything in HELO could have written one of them). *ret is then untouched. */
 bool received_client(struct arena *, struct str value, struct received_client *ret);

@@ -142,6 +142,11 @@ static const struct {
     {"from x ([198.51.100.1]) (unknown [192.0.2.1]) by mx.x.test (Postfix) with SMTP id 1" DATE, NULL, NULL,
      NULL, NULL},
     {"from x (unknown [192.0.2.1]) by mx.x.test for y from z by w" DATE, NULL, NULL, NULL, NULL},
+    {"from [198.51.100.1] (helo [192.0.2.1] (may be forged)) by mx.x.test (8.17.1/8.17.1) with ESMTP id "
+     "1" DATE,
+     NULL, NULL, NULL, NULL},
+    {"from [198.51.100.1] (using [192.0.2.1]) by mx.x.test (8.17.1/8.17.1) with ESMTP id 1" DATE, "192.0.2.1",
+     "[198.51.100.1]", "using", "mx.x.test"},
     {"from [198.51.100.1]; (unknown [192.0.2.1]) by mx.x.test with SMTP" DATE, NULL, NULL, NULL, NULL},
     {"from [198.51.100.1] by x; (unknown [192.0.2.1]) by mx.x.test with SMTP" DATE, NULL, NULL, NULL, NULL},
     {"from 198.51.100.1 by mx.x.test with SMTP" DATE, NULL, NULL, NULL, NULL},
