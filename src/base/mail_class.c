@@ -18,3 +18,7 @@ bool mail_class_parse(struct str name, enum mail_class *ret_class) {
         }
     return false;
 }
+
+bool mail_class_is_relay(enum mail_class class) {
+    return class == CLASS_RELAY || class == CLASS_HIGH_RISK_RELAY;
+}

@@ -19,3 +19,5 @@ enum { MAIL_CLASS_COUNT = 4 };
 /* "normal", ...; NULL for a number that is no class. */
 const char *mail_class_name(enum mail_class);
 bool mail_class_parse(struct str name, enum mail_class *ret_class);
+/* Of mail whose sender nobody could verify? */
+bool mail_class_is_relay(enum mail_class);

@@ -391,17 +391,16 @@ static int source_rows(void *arg, struct str only, void (*row)(void *, const str
 
 /* ---- a message from the local socket ---- */
 
-static struct outcome submit(struct daemon *d, const struct api_submission *in, struct acceptance *a) {
-    struct outcome refusal = {.fate = OUTCOME_NEVER, .code = 554, .enhanced = STR("5.6.0")};
-    refusal.text = STR("The header of the message is too long");
+static struct outcome submit(struct daemon *d, struct acceptance *a) {
+    struct outcome refusal;
     struct sender_facts facts = {.reverse_path = a->reverse_path};
     struct address_list from = {0};
-    if (header_parse(a->arena, in->message, 0, &a->header) != 0)
-        return refusal;
-    struct str value = header_value(a->arena, &a->header, STR("From"));
+    const struct header *header = &a->content->header;
+    struct str value = header_value(a->arena, header, STR("From"));
     if (value.at && address_list_parse(a->arena, value, &from) == 0)
         facts.from = &from;
-    if (!attribute(a->settings->policy, &facts, &a->by, &refusal))
+    if (!attribute(a->settings->policy, &facts, &a->by, &refusal) ||
+        !envelope_check_loops(&a->envelope, header, a->arena, &refusal))
         return refusal;
     struct buf prefix __attribute__((cleanup(buf_free))) = {0};
     received_write(&prefix, &(struct received_facts){.by = a->settings->node,
@@ -410,15 +409,25 @@ static struct outcome submit(struct daemon *d, const struct api_submission *in, 
     struct str domain = address_split(a->reverse_path).domain;
     accept_complete(a, &prefix, domain.len ? domain : a->settings->node, a->reverse_path);
     a->prefix = str_copy(a->arena, buf_view(&prefix));
-    struct gtube_finder gtube = {0};
-    a->gtube = gtube_feed(&gtube, in->message);
-    a->body = spool_body_new(d->flow.spool);
-    int error = accept_body_add(a->body, in->message);
-    if (error) {
-        spool_body_abort(a->body);
-        return accept_spool_refusal(error);
-    }
     return accept_message(&d->flow, a);
+}
+
+/* Its recipients, and its bytes on their way to the spool. */
+static struct outcome read_submission(struct daemon *d, const struct api_submission *in, struct acceptance *a) {
+    struct outcome result = {.fate = OUTCOME_DONE};
+    struct content_settings settings = {
+        .authserv_id = a->settings->node, .digest = accept_signs(a->settings), .now = a->arrival};
+    const struct tenant *tenant;
+    a->content = content_new(&d->flow, a->arena, &settings);
+    for (size_t i = 0; i < in->recipient_count; i++) {
+        struct envelope_rcpt rcpt = {.address = in->recipients[i], .now = a->arrival};
+        if (!envelope_add(&a->envelope, a->settings->policy, &rcpt, a->arena, &tenant, &result))
+            return result;
+    }
+    int error = content_add(a->content, in->message);
+    if (!error)
+        error = content_end(a->content);
+    return error ? accept_content_refusal(a->content, error) : result;
 }
 
 static int send_message(void *arg, const struct api_submission *in, struct trace_id *ret_id,
@@ -429,21 +438,20 @@ static int send_message(void *arg, const struct api_submission *in, struct trace
         .arrival = clock_wall_ms(), .arena = arena_new(0), .settings = s, .reverse_path = in->sender};
     a.id = trace_id_new(a.arrival);
     a.by.user = in->user;
-    a.recipients = arena_array(a.arena, struct spool_recipient, in->recipient_count);
-    a.recipient_count = in->recipient_count;
     bool utf8 = bytes_8bit(in->sender);
-    for (size_t i = 0; i < in->recipient_count; i++) {
-        a.recipients[i].address = in->recipients[i];
+    for (size_t i = 0; i < in->recipient_count; i++)
         utf8 |= bytes_8bit(in->recipients[i]);
-    }
     if (bytes_8bit(in->message))
         a.flags = SPOOL_8BITMIME;
     if (utf8)
         a.flags |= SPOOL_SMTPUTF8;
-    struct outcome result = submit(d, in, &a);
+    struct outcome result = read_submission(d, in, &a);
+    if (result.fate == OUTCOME_DONE)
+        result = submit(d, &a);
     *ret_id = a.id;
     if (result.fate != OUTCOME_DONE)
         buf_str(ret_why, outcome_line(a.arena, &result));
+    content_free(a.content);
     arena_free(a.arena);
     settings_unref(s);
     return result.fate == OUTCOME_DONE ? 0 : result.fate == OUTCOME_LATER ? SLUICE_EBUSY : SLUICE_EDENIED;

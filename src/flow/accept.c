@@ -1,6 +1,9 @@
 #include "flow/accept.h"
 
+#include "auth/align.h"
+#include "auth/results.h"
 #include "base/clock.h"
+#include "flow/rewrite.h"
 #include "mail/build.h"
 #include "mail/mime.h"
 #include "rt/fiber.h"
@@ -37,7 +40,14 @@ int accept_body_add(struct spool_body *body, struct str bytes) {
     return error;
 }
 
-struct outcome accept_spool_refusal(int error) {
+struct outcome accept_content_refusal(const struct content *content, int error) {
+    if (content->header_too_long)
+        return (struct outcome){OUTCOME_MESSAGE,
+                                OUTCOME_NEVER,
+                                552,
+                                STR("5.3.4"),
+                                STR("The header of the message is too long"),
+                                false};
     switch (error) {
     case SLUICE_EFULL:
         return (struct outcome){
@@ -59,6 +69,27 @@ struct outcome accept_spool_refusal(int error) {
     }
 }
 
+/* ---- step 3 ---- */
+
+struct arrival_client accept_client(const struct acceptance *a) {
+    return (struct arrival_client){a->original.ip, a->original.helo, a->reverse_path, a->settings->node};
+}
+
+void accept_verify(struct flow *flow, struct acceptance *a) {
+    const struct content *content = a->content;
+    bool told = !ip_is_none(&a->told_ip);
+    original_client(a->by.connector, told ? &a->told_ip : &a->client, told ? a->told_helo : a->helo,
+                    &content->original, a->arena, &a->original);
+    if (a->told_why.len)
+        a->original.why = str_printf(a->arena, "%.*s%s%.*s", STR_FMT(a->told_why),
+                                     a->original.why.len ? "; " : "", STR_FMT(a->original.why));
+    if (!content->arrival)
+        return;
+    struct arrival_client client = accept_client(a);
+    arrival_end(content->arrival, &client, flow_here(flow)->resolver, clock_mono_ms() + ARRIVAL_DEADLINE_MS,
+                &a->verified);
+}
+
 /* ---- steps 4 and 5 ---- */
 
 struct str accept_from_address(struct arena *arena, const struct header *header) {
@@ -71,18 +102,23 @@ struct str accept_from_address(struct arena *arena, const struct header *header)
 
 static void gather_facts(const struct acceptance *a, struct classify_facts *facts) {
     const struct policy *policy = a->settings->policy;
+    const struct header *header = &a->content->header;
     struct mime_facts mime;
-    mime_facts_of(a->arena, &a->header, &mime);
+    mime_facts_of(a->arena, header, &mime);
     *facts = (struct classify_facts){
         .null_reverse_path = a->reverse_path.len == 0,
         .delivery_report = mime.delivery_report,
         .relayed = a->by.relayed,
+        .from_outside = a->outside,
+        .arrival = &a->verified,
+        .relay_spf = policy->relay_spf,
+        .relay_dkim = policy->relay_dkim,
         .aaaa = policy->aaaa,
     };
     if (!a->own_report)
-        facts->verdict =
-            verdict_of(a->arena, policy, a->by.connector, &a->header, a->gtube, &facts->verdict_why);
-    classify_domains(a->arena, a->reverse_path, accept_from_address(a->arena, &a->header), facts);
+        facts->verdict = verdict_of(a->arena, policy, a->by.connector, header, a->content->gtube.found,
+                                    &facts->verdict_why);
+    classify_domains(a->arena, a->reverse_path, accept_from_address(a->arena, header), facts);
 }
 
 int accept_classify(struct flow *flow, const struct acceptance *a, struct classify_facts *ret_facts,
@@ -101,21 +137,15 @@ int accept_classify(struct flow *flow, const struct acceptance *a, struct classi
 
 /* ---- steps 6 and 7 ---- */
 
-void accept_set_via(struct acceptance *a) {
-    for (size_t i = 0; i < a->recipient_count; i++) {
-        struct spool_recipient *r = &a->recipients[i];
-        const struct connector *to =
-            policy_deliver_of_domain(a->settings->policy, address_split(r->address).domain);
-        if (!to)
-            continue;
-        bool bare_v6 = str_index(to->deliver_host, ':') >= 0 && !str_starts(to->deliver_host, STR("["));
-        r->via = str_printf(a->arena, bare_v6 ? "[%.*s]:%u" : "%.*s:%u", STR_FMT(to->deliver_host),
-                            to->deliver_port);
-    }
+bool accept_signs(const struct settings *settings) {
+    for (size_t i = 0; i < settings->policy->tenant_count; i++)
+        if (settings->policy->tenants[i].signing_count)
+            return true;
+    return false;
 }
 
 void accept_complete(struct acceptance *a, struct buf *out, struct str domain, struct str from) {
-    struct submission_lacks lacks = submission_lacks(&a->header);
+    struct submission_lacks lacks = submission_lacks(&a->content->header);
     struct submission_facts facts = {
         .trace_id = trace_id_str(&a->id), .domain = domain, .from = from, .wall_ms = a->arrival};
     submission_complete(out, lacks, &facts);
@@ -123,29 +153,31 @@ void accept_complete(struct acceptance *a, struct buf *out, struct str domain, s
         a->message_id = message_id_of(a->arena, facts.trace_id, domain);
 }
 
-static struct spool_message stored_form(struct acceptance *a, const struct spool_group *group,
-                                        enum verdict verdict) {
-    struct str message_id = header_value(a->arena, &a->header, STR("Message-ID"));
+static struct spool_message stored_form(const struct acceptance *a, const struct spool_group *groups,
+                                        size_t count, enum verdict verdict) {
+    const struct header *header = &a->content->header;
+    struct str message_id = header_value(a->arena, header, STR("Message-ID"));
     message_id = str_head(message_id.len ? message_id : a->message_id, MESSAGE_ID_MAX);
-    struct str subject = header_value(a->arena, &a->header, STR("Subject"));
+    struct str subject = header_value(a->arena, header, STR("Subject"));
     return (struct spool_message){
         .trace_id = trace_id_str(&a->id),
         .arrival = a->arrival,
         .tenant = a->by.tenant ? a->by.tenant->name : STR(""),
         .connector = a->by.connector ? a->by.connector->name : STR(""),
-        .sender = accept_from_address(a->arena, &a->header),
+        .sender = accept_from_address(a->arena, header),
         .return_path = a->reverse_path,
         .message_id = message_id,
         .subject = str_head(header_decode_text(a->arena, subject), SUBJECT_MAX),
         .helo = a->helo,
         .client_ip = a->client,
-        .original_client_ip = a->client,
+        .original_client_ip = a->original.ip,
         .verdict = str_of(verdict_name(verdict)),
         .envid = a->envid,
         .ret = a->ret,
         .flags = a->flags,
-        .groups = group,
-        .group_count = 1,
+        .incoming = a->outside,
+        .groups = groups,
+        .group_count = count,
     };
 }
 
@@ -155,49 +187,96 @@ void accept_trace_facts(const struct acceptance *a, struct trace_event *event) {
     event->connector = a->by.connector ? a->by.connector->name : STR_NULL;
     event->user = a->by.user.len ? a->by.user : STR_NULL;
     event->sender = event->return_path = a->reverse_path.len ? a->reverse_path : STR("<>");
-    event->client_ip = event->original_client_ip = a->client;
-    event->directionality = TRACE_DIRECTION_ORIGINATING;
-    event->recipient_count = (int64_t)a->recipient_count;
+    event->client_ip = a->client;
+    event->original_client_ip = ip_is_none(&a->original.ip) ? a->client : a->original.ip;
+    event->original_client_reason = a->original.why.len ? a->original.why : STR_NULL;
+    event->spf = results_spf_text(a->arena, &a->verified);
+    event->dkim = results_dkim_text(a->arena, &a->verified);
+    event->arc = results_arc_text(a->arena, &a->verified);
+    event->directionality = a->outside ? TRACE_DIRECTION_INCOMING : TRACE_DIRECTION_ORIGINATING;
+    event->recipient_count = (int64_t)envelope_leaving(&a->envelope);
     event->reference = a->references.len ? a->references : STR_NULL;
 }
 
-static void trace_received(struct flow *flow, const struct acceptance *a, const struct spool_message *m) {
-    const struct spool_group *group = &m->groups[0];
+/* What became of the recipients that were named: a forward's is expanded, unless it keeps a copy itself. */
+static void trace_expanded(struct flow *flow, const struct acceptance *a, struct trace_event event) {
+    for (size_t i = 0; i < a->envelope.named_count; i++) {
+        const struct envelope_named *named = &a->envelope.named[i];
+        bool kept = named->kind == RECIPIENT_PLAIN;
+        for (size_t j = 0; j < a->envelope.copy_count && !kept; j++)
+            kept = str_eq(a->envelope.copies[j].to.address, named->address);
+        if (kept)
+            continue;
+        event.recipient = named->address;
+        event.status = TRACE_STATUS_EXPANDED;
+        event.reply = named->reason;
+        flow_trace(flow, &event);
+    }
+}
+
+/* Copies that don't leave: their way is forbidden, or ends here. Nobody is told: the sender named another
+ * address, and that one was taken. */
+static void trace_ended(struct flow *flow, const struct acceptance *a, struct trace_event event) {
+    for (size_t i = 0; i < a->envelope.copy_count; i++) {
+        const struct envelope_copy *copy = &a->envelope.copies[i];
+        if (copy->ended.fate == OUTCOME_DONE)
+            continue;
+        event.event = TRACE_DROP;
+        event.recipient = copy->to.address;
+        event.reply = outcome_line(a->arena, &copy->ended);
+        flow_trace(flow, &event);
+        log_event(flow->log, LOG_INFO, "dropped", "trace_id", a->id.text, "to",
+                  str_c(a->arena, copy->to.address), "why", str_c(a->arena, event.reply), NULL);
+    }
+}
+
+static void trace_received(struct flow *flow, const struct acceptance *a, const struct spool_message *m,
+                           const struct decision *decision) {
     struct trace_event event = {
         .time = a->arrival,
         .event = TRACE_RECEIVE,
         .message_id = m->message_id.len ? m->message_id : STR_NULL,
-        .class = TRACE_CLASS(group->mail_class),
-        .rule = group->rule,
-        .reason = group->reason,
-        .pool = group->pool.len ? group->pool : STR_NULL,
+        .class = TRACE_CLASS(decision->class),
+        .rule = decision->rule,
+        .reason = decision->reason,
         .verdict = m->verdict,
         .size = (int64_t)m->body_size,
         .subject = m->subject.len ? m->subject : STR_NULL,
     };
     accept_trace_facts(a, &event);
-    for (size_t i = 0; i < a->recipient_count; i++) {
-        event.recipient = a->recipients[i].address;
-        flow_trace(flow, &event);
+    trace_expanded(flow, a, event);
+    trace_ended(flow, a, event);
+    for (size_t g = 0; g < m->group_count; g++) {
+        const struct spool_group *group = &m->groups[g];
+        event.pool = group->pool.len ? group->pool : STR_NULL;
+        event.return_path = group->reverse_path.len ? group->reverse_path : STR("<>");
+        for (size_t i = 0; i < group->recipient_count; i++) {
+            event.recipient = group->recipients[i].address;
+            flow_trace(flow, &event);
+        }
     }
     log_event(flow->log, LOG_INFO, "accepted", "trace_id", a->id.text, "class",
-              mail_class_name(group->mail_class), "rule", str_c(a->arena, group->rule), "pool",
-              str_c(a->arena, group->pool), "from", str_c(a->arena, a->reverse_path), NULL);
+              mail_class_name(decision->class), "rule", str_c(a->arena, decision->rule), "pool",
+              m->group_count ? str_c(a->arena, m->groups[0].pool) : NULL, "from",
+              str_c(a->arena, a->reverse_path), NULL);
 }
 
-static int enqueue(struct flow *flow, const struct acceptance *a, const struct spool_group *group,
+static int enqueue(struct flow *flow, const struct acceptance *a, const struct spool_message *m,
                    uint64_t message) {
-    struct delivery_init *inits = arena_array(a->arena, struct delivery_init, a->recipient_count);
-    for (size_t i = 0; i < a->recipient_count; i++)
-        inits[i] = (struct delivery_init){
-            .recipient = (uint32_t)i,
-            .mail_class = group->mail_class,
-            .pool = group->pool,
-            .domain = address_split(a->recipients[i].address).domain,
-            .via = a->recipients[i].via,
-            .arrival = a->arrival,
-        };
-    return queue_put(flow->queue, message, inits, a->recipient_count);
+    size_t leaving = envelope_leaving(&a->envelope), at = 0;
+    struct delivery_init *inits = arena_array(a->arena, struct delivery_init, leaving);
+    for (size_t g = 0; g < m->group_count; g++)
+        for (size_t i = 0; i < m->groups[g].recipient_count; i++, at++)
+            inits[at] = (struct delivery_init){
+                .group = (uint16_t)g,
+                .recipient = (uint32_t)at,
+                .mail_class = m->groups[g].mail_class,
+                .pool = m->groups[g].pool,
+                .domain = address_split(m->groups[g].recipients[i].address).domain,
+                .via = m->groups[g].recipients[i].via,
+                .arrival = a->arrival,
+            };
+    return queue_put(flow->queue, message, inits, leaving);
 }
 
 /* What is accepted must be traceable: mail waits outside while the store has no room. */
@@ -207,53 +286,57 @@ static bool trace_is_behind(struct flow *flow) {
     return counts.backlog > TRACE_BACKLOG_MAX;
 }
 
+static struct outcome later(const char *enhanced, const char *text) {
+    return (struct outcome){OUTCOME_MESSAGE, OUTCOME_LATER, 451, str_of(enhanced), str_of(text), false};
+}
+
+/* Step 7: on disk and in the queue. Without a copy that leaves there is nothing to keep. */
+static int commit(struct flow *flow, const struct acceptance *a, struct spool_message *message,
+                  const struct decision *decision) {
+    struct commit_wait wait = {0};
+    message->body_size = spool_body_size(a->content->body) + a->prefix.len;
+    if (message->group_count) {
+        latch_init(&wait.latch);
+        spool_commit(flow->spool, message, content_take(a->content), committed, &wait);
+        latch_wait(&wait.latch);
+        if (wait.error)
+            return wait.error;
+    }
+    trace_received(flow, a, message, decision);
+    if (message->group_count && enqueue(flow, a, message, wait.message) != 0) /* it is durable */
+        log_event(flow->log, LOG_ERROR, "accepted, but the queue is full: it waits for a restart", "trace_id",
+                  a->id.text, NULL);
+    return 0;
+}
+
 struct outcome accept_message(struct flow *flow, struct acceptance *a) {
     struct classify_facts facts;
     struct decision decision;
     const struct pool *pool = NULL;
     struct outcome refusal;
-    if (trace_is_behind(flow)) {
-        spool_body_abort(a->body);
-        return (struct outcome){OUTCOME_MESSAGE,
-                                OUTCOME_LATER,
-                                451,
-                                STR("4.3.1"),
-                                STR("The trace store does not keep up, try again later"),
-                                false};
-    }
-    if (accept_classify(flow, a, &facts, &decision, &pool, &refusal) != 0) {
-        spool_body_abort(a->body);
+    struct spool_group *groups;
+    size_t count;
+    if (trace_is_behind(flow))
+        return later("4.3.1", "The trace store does not keep up, try again later");
+    if (accept_classify(flow, a, &facts, &decision, &pool, &refusal) != 0)
         return refusal;
+    envelope_route(&a->envelope, a->settings->policy, a->arena);
+    int error = rewrite_groups(a, &decision, pool, &groups, &count);
+    if (error) {
+        log_event(flow->log, LOG_ERROR, "a message can't be signed", "trace_id", a->id.text, "error",
+                  error_text(error), NULL);
+        return later("4.3.0", "The message could not be signed, try again later");
     }
-    accept_set_via(a);
-    struct spool_attribute report_of = {ACCEPT_REPORT_OF, a->references};
-    struct spool_group group = {
-        .attributes = &report_of,
-        .attribute_count = a->own_report ? 1 : 0,
-        .mail_class = decision.class,
-        .pool = pool ? pool->name : STR(""),
-        .rule = decision.rule,
-        .reason = decision.reason,
-        .reverse_path = a->reverse_path,
-        .header_prefix = a->prefix,
-        .recipients = a->recipients,
-        .recipient_count = a->recipient_count,
-    };
-    struct spool_message message = stored_form(a, &group, facts.verdict);
-    message.body_size = spool_body_size(a->body) + a->prefix.len;
-    struct commit_wait wait = {0};
-    latch_init(&wait.latch);
-    spool_commit(flow->spool, &message, a->body, committed, &wait);
-    latch_wait(&wait.latch);
-    if (wait.error)
-        return accept_spool_refusal(wait.error);
-    trace_received(flow, a, &message);
-    int error = enqueue(flow, a, &group, wait.message);
-    if (error) /* it is durable: the next start queues it */
-        log_event(flow->log, LOG_ERROR, "accepted, but the queue is full: it waits for a restart", "trace_id",
-                  a->id.text, "error", error_text(error), NULL);
+    struct spool_message message = stored_form(a, groups, count, facts.verdict);
+    struct str unverified = arrival_unverified(&a->verified, a->reverse_path, a->arena);
+    struct spool_attribute no_report = {ACCEPT_NO_REPORT, unverified};
+    message.attributes = &no_report;
+    message.attribute_count = unverified.len ? 1 : 0;
+    error = commit(flow, a, &message, &decision);
+    if (error)
+        return accept_content_refusal(a->content, error);
     FLOW_COUNT(flow, accepted, 1);
-    FLOW_COUNT(flow, recipients, a->recipient_count);
+    FLOW_COUNT(flow, recipients, envelope_leaving(&a->envelope));
     return (struct outcome){.scope = OUTCOME_MESSAGE,
                             .fate = OUTCOME_DONE,
                             .code = 250,

@@ -1,17 +1,20 @@
-/* accept.h - steps 4 to 7 for every way in: judge, classify, choose the pool, write the header, make durable,
- * queue.
+/* accept.h - steps 4 to 7 for every way in: judge, classify, choose the pool, rewrite, make durable, queue.
  *
  * SMTP sessions, the API and our own reports all end here. A message is
  * accepted only when this returned OUTCOME_DONE: then it is on disk (invariant 2).
  */
 #pragma once
+#include "flow/content.h"
 #include "flow/flow.h"
-#include "mail/header.h"
 #include "policy/attribute.h"
 #include "policy/classify.h"
+#include "policy/envelope.h"
+#include "policy/original_client.h"
 
 /* The group attribute that marks a report of our own; its value is the trace id that it is about. */
 #define ACCEPT_REPORT_OF STR("report-of")
+/* The message attribute of mail whose sender gets no report; its value is why. */
+#define ACCEPT_NO_REPORT STR("no-report")
 
 struct acceptance {
     struct trace_id id;
@@ -19,25 +22,34 @@ struct acceptance {
     struct arena *arena;
     const struct settings *settings;
     struct attribution by; /* tenant NULL: our own report for mail of no tenant */
+    bool outside;          /* nobody's user and no connector: taken for the recipients' sake */
     struct str reverse_path;
-    struct spool_recipient *recipients; /* `via` is set here */
-    size_t recipient_count;
-    struct header header;  /* of the body */
-    bool gtube;            /* the GTUBE string was seen in it */
-    bool own_report;       /* a report that we made: not judged */
-    struct str prefix;     /* header fields to stand before the body */
-    struct str message_id; /* that `prefix` adds; empty: the header has its own */
+    struct envelope envelope;
+    struct content *content; /* the message; ended */
+    bool own_report;         /* a report that we made: not judged */
+    struct str prefix;       /* header fields to stand before the body */
+    struct str message_id;   /* that `prefix` adds; empty: the header has its own */
     struct str helo;
     struct ip client;
+    struct ip told_ip; /* the client that a trusted peer named (XFORWARD); none: `client` it is */
+    struct str told_helo, told_why;  /* "" : nobody told */
+    struct original_client original; /* who it came from before our own hops */
+    struct arrival_result verified;  /* SPF, DKIM, ARC; `checked` false for our own mail */
     struct str envid;
     enum spool_ret ret;
-    uint8_t flags;           /* SPOOL_8BITMIME ... */
-    struct str references;   /* of a report: the trace id that it is about; else empty */
-    struct spool_body *body; /* taken over, whatever comes out */
+    uint8_t flags;         /* SPOOL_8BITMIME ... */
+    struct str references; /* of a report: the trace id that it is about; else empty */
 };
 
-/* From a fiber. DONE: durable and queued. LATER, NEVER: the reply, nothing is kept. */
+/* From a fiber. DONE: durable and queued. LATER, NEVER: the reply, nothing is kept. Takes the content's body
+ * when it is DONE. */
 struct outcome accept_message(struct flow *, struct acceptance *);
+
+/* Step 3, from a fiber, once the content has ended: who it came from before our own hops, and what of it is
+ * true. Sets `original` and `verified`. */
+void accept_verify(struct flow *, struct acceptance *);
+/* Who was verified. */
+struct arrival_client accept_client(const struct acceptance *);
 
 /* Steps 4 and 5 alone, for accept_message and explain: 0, or EIO and the refusal. *ret_pool is NULL when no
  * pool carries the class: the mail will wait. */
@@ -45,8 +57,8 @@ struct outcome accept_message(struct flow *, struct acceptance *);
                                   struct decision *ret_decision, const struct pool **ret_pool,
                                   struct outcome *ret_refusal);
 
-/* Mail for a domain whose tenant has a connector with `deliver` goes there, whatever MX says: sets `via`. */
-void accept_set_via(struct acceptance *);
+/* Has anybody a key to sign with? */
+bool accept_signs(const struct settings *);
 
 /* Writes the fields that a submission lacks (RFC 6409 8) and remembers the Message-ID. `domain`: of the
  * sender; `from`: what From says when there is none. */
@@ -56,8 +68,8 @@ void accept_complete(struct acceptance *, struct buf *out, struct str domain, st
  * never BUSY. */
 [[nodiscard]] int accept_body_add(struct spool_body *, struct str bytes);
 
-/* The reply that fits an error of the spool: 452 4.3.1, 552 5.3.4 or 451 4.3.0. */
-struct outcome accept_spool_refusal(int error);
+/* The reply that fits an error of the content: 452 4.3.1, 552 5.3.4 or 451 4.3.0. */
+struct outcome accept_content_refusal(const struct content *, int error);
 
 /* The address of the first mailbox in From, wire form, in `arena`; empty when there is none. */
 struct str accept_from_address(struct arena *, const struct header *);

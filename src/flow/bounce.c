@@ -11,6 +11,10 @@ bool bounce_is_report(const struct spool_message *m) {
            0;
 }
 
+struct str bounce_forbidden(const struct spool_message *m) {
+    return spool_attribute_get(m->attributes, m->attribute_count, ACCEPT_NO_REPORT);
+}
+
 /* ---- the original, as far as the report returns it ---- */
 
 struct original_call {
@@ -49,6 +53,9 @@ static size_t gather(const struct spool_message *m, const struct settle_recipien
     bool spam = !str_eq(m->verdict, STR("clean"));
     for (size_t i = 0; i < count; i++) {
         const struct spool_recipient *r = spool_recipient_at(m, failed[i].delivery->recipient, NULL);
+        ret->why_not[i] = bounce_forbidden(m);
+        if (ret->why_not[i].len)
+            continue;
         struct dsn_question question = {
             .reverse_path = m->return_path, .notify = r->notify, .judged_spam = spam, .action = DSN_FAILED};
         if (!dsn_due(&question, &ret->why_not[i]))
@@ -73,44 +80,58 @@ static struct str report_from(struct arena *arena, const struct settings *settin
     return str_printf(arena, "postmaster@%.*s", STR_FMT(domain));
 }
 
-/* The report as a message to accept: header parsed, body in the spool. */
+/* Where the report goes: the sender may be one of ours who forwards, or an address that we rewrote. What the
+ * policy forbids to others it does not forbid to reports of their own mail. */
+static void address_report(struct acceptance *a, struct str to) {
+    struct envelope_rcpt rcpt = {.address = to, .notify = SPOOL_NOTIFY_NEVER, .now = a->arrival};
+    const struct tenant *tenant;
+    struct outcome refusal;
+    if (envelope_add(&a->envelope, a->settings->policy, &rcpt, a->arena, &tenant, &refusal))
+        return;
+    a->envelope.copies = arena_new_of(a->arena, struct envelope_copy);
+    a->envelope.copies[0] =
+        (struct envelope_copy){.to = {.address = to, .notify = SPOOL_NOTIFY_NEVER}, .named = to};
+    a->envelope.copy_count = a->envelope.copy_room = 1;
+}
+
+/* The report as a message to accept: signed as any mail of the tenant's. */
 static int accept_report(struct flow *flow, struct settings *settings, const struct spool_message *m,
                          const struct tenant *tenant, struct str report, uint8_t flags, struct trace_id id,
                          struct arena *arena) {
-    struct spool_recipient to = {.address = m->return_path, .notify = SPOOL_NOTIFY_NEVER};
     struct acceptance a = {
         .id = id,
         .arrival = clock_wall_ms(),
         .arena = arena,
         .settings = settings,
         .by = {.tenant = tenant},
-        .recipients = &to,
-        .recipient_count = 1,
         .own_report = true,
         .prefix = STR(""),
         .flags = flags,
         .references = m->trace_id,
-        .body = spool_body_new(flow->spool),
     };
-    int error = header_parse(arena, report, 0, &a.header);
+    struct content_settings content = {
+        .authserv_id = settings->node, .digest = accept_signs(settings), .now = a.arrival};
+    address_report(&a, m->return_path);
+    a.content = content_new(flow, arena, &content);
+    int error = content_add(a.content, report);
     if (!error)
-        error = accept_body_add(a.body, report);
-    if (error) {
-        spool_body_abort(a.body);
-        return error;
-    }
-    return accept_message(flow, &a).fate == OUTCOME_DONE ? 0 : SLUICE_EBUSY;
+        error = content_end(a.content);
+    if (!error && accept_message(flow, &a).fate != OUTCOME_DONE)
+        error = SLUICE_EBUSY;
+    content_free(a.content);
+    return error;
 }
 
-static int build(const struct settings *settings, const struct spool_message *m, uint64_t message,
-                 struct spool *spool, const struct tenant *tenant, enum spool_ret returned,
-                 const struct dsn_recipient *recipients, size_t count, struct trace_id *id,
-                 struct arena *arena, struct buf *out, uint8_t *ret_flags) {
+static int build(const struct settings *settings, const struct spool_message *m,
+                 const struct delivery *failed, struct spool *spool, const struct tenant *tenant,
+                 enum spool_ret returned, const struct dsn_recipient *recipients, size_t count,
+                 struct trace_id *id, struct arena *arena, struct buf *out, uint8_t *ret_flags) {
     struct buf original __attribute__((cleanup(buf_free))) = {0};
     /* RET=HDRS and the default need only the start; RET=FULL the whole. */
-    struct original_call call = {
-        spool, message, &original, returned == SPOOL_RET_FULL ? SIZE_MAX : DSN_FULL_MAX + 1, false, 0};
-    buf_str(&original, m->groups[0].header_prefix); /* as it left: with what we added */
+    struct original_call call = {spool,     failed->message,
+                                 &original, returned == SPOOL_RET_FULL ? SIZE_MAX : DSN_FULL_MAX + 1,
+                                 false,     0};
+    buf_str(&original, m->groups[failed->group].header_prefix); /* as it left: with what we added */
     offload(read_original, &call);
     if (call.error)
         buf_clear(&original); /* the sender must hear of it even when the body is damaged */
@@ -137,7 +158,7 @@ static int build(const struct settings *settings, const struct spool_message *m,
 
 /* Builds and accepts it; one that is too big to store returns the header only. */
 static int send_report(struct flow *flow, struct settings *settings, const struct spool_message *m,
-                       uint64_t message, const struct dsn_recipient *recipients, size_t count,
+                       const struct delivery *failed, const struct dsn_recipient *recipients, size_t count,
                        struct trace_id *id, struct arena *arena) {
     const struct tenant *tenant = m->tenant.len ? policy_tenant(settings->policy, m->tenant) : NULL;
     struct buf report __attribute__((cleanup(buf_free))) = {0};
@@ -145,7 +166,7 @@ static int send_report(struct flow *flow, struct settings *settings, const struc
     for (;;) {
         uint8_t flags = 0;
         buf_clear(&report);
-        int error = build(settings, m, message, flow->spool, tenant, returned, recipients, count, id, arena,
+        int error = build(settings, m, failed, flow->spool, tenant, returned, recipients, count, id, arena,
                           &report, &flags);
         if (!error)
             error = accept_report(flow, settings, m, tenant, buf_view(&report), flags, *id, arena);
@@ -165,7 +186,7 @@ int bounce_send(struct flow *flow, const struct spool_message *m, const struct s
         return 0;
     struct settings *settings = flow_settings(flow);
     struct trace_id id = trace_id_new(clock_wall_ms());
-    int error = send_report(flow, settings, m, failed[0].delivery->message, recipients, due, &id, arena);
+    int error = send_report(flow, settings, m, failed[0].delivery, recipients, due, &id, arena);
     settings_unref(settings);
     if (error) {
         log_event(flow->log, LOG_ERROR, "a report could not be made; the failure waits for it", "trace_id",

@@ -20,3 +20,6 @@ void bounce_trace(struct flow *, const struct bounce_result *, size_t at, const 
 
 /* Is this message a report of our own making? */
 bool bounce_is_report(const struct spool_message *);
+
+/* Why nobody may be told of its failure: its sender is forged, as far as we know. "" with most mail. */
+struct str bounce_forbidden(const struct spool_message *);

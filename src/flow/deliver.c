@@ -175,8 +175,8 @@ static bool transact(struct session *s, const struct batch *b) {
     struct outcome why;
     fill_transaction(b, &t);
     bool to_7bit = needs_7bit(&t.mail, smtp_client_capabilities(s->connection.client)->extensions);
-    int error = message_open(s->flow, b->deliveries[0]->message, &b->message.groups[b->deliveries[0]->group],
-                             to_7bit, &t.mail, b->arena, &s->source, &why);
+    int error =
+        message_open(s->flow, b->deliveries[0], &b->message, to_7bit, &t.mail, b->arena, &s->source, &why);
     if (error) { /* not to be read now, or not to be sent to this receiver at all */
         for (size_t i = 0; i < b->count; i++)
             t.recipients[i].outcome = why;

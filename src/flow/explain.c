@@ -1,6 +1,9 @@
 #include "flow/explain.h"
 
+#include "auth/align.h"
 #include "base/clock.h"
+#include "flow/rewrite.h"
+#include "mail/received.h"
 
 enum { ROUTE_MS = 30 * 1000 };
 
@@ -20,14 +23,29 @@ static bool through_connector(const struct settings *s, const struct explain_req
     return false;
 }
 
-/* Steps 1 to 3: who sent it. */
+/* From outside, where a listener takes that. */
+static bool from_outside(const struct settings *s, const struct explain_request *q, struct acceptance *a) {
+    bool taken = false;
+    for (size_t i = 0; i < s->listener_count; i++)
+        taken |= s->listeners[i].accept_forward;
+    if (!taken || ip_is_none(&q->client) || q->tenant.len)
+        return false;
+    a->outside = true;
+    a->by = (struct attribution){.relayed = q->from.len > 0};
+    return true;
+}
+
+/* Step 1: who sent it. */
 static bool attribute_it(const struct settings *s, const struct explain_request *q, struct acceptance *a,
                          struct outcome *ret_refusal) {
+    struct header header;
     struct address_list from = {0};
-    struct str value = header_value(a->arena, &a->header, STR("From"));
     struct sender_facts facts = {.client = q->client, .reverse_path = q->from};
-    if (value.at && address_list_parse(a->arena, value, &from) == 0)
-        facts.from = &from;
+    if (header_parse(a->arena, q->message, 0, &header) == 0) {
+        struct str value = header_value(a->arena, &header, STR("From"));
+        if (value.at && address_list_parse(a->arena, value, &from) == 0)
+            facts.from = &from;
+    }
     if (q->tenant.len) {
         const struct tenant *tenant = policy_tenant(s->policy, q->tenant);
         if (!tenant) {
@@ -40,7 +58,38 @@ static bool attribute_it(const struct settings *s, const struct explain_request 
             return true;
         facts.user_tenant = tenant;
     }
-    return attribute(s->policy, &facts, &a->by, ret_refusal);
+    return attribute(s->policy, &facts, &a->by, ret_refusal) || from_outside(s, q, a);
+}
+
+/* Who gets it. */
+static bool address_it(const struct settings *s, const struct explain_request *q, struct acceptance *a,
+                       struct outcome *ret_refusal) {
+    struct envelope_rcpt rcpt = {.address = q->to, .outside = a->outside, .now = a->arrival};
+    const struct tenant *tenant;
+    if (!envelope_add(&a->envelope, s->policy, &rcpt, a->arena, &tenant, ret_refusal))
+        return false;
+    if (a->outside)
+        a->by.tenant = tenant;
+    return true;
+}
+
+/* The message itself, and step 3. */
+static bool read_it(struct flow *flow, const struct explain_request *q, struct acceptance *a,
+                    struct outcome *ret_refusal) {
+    struct content_settings settings = {
+        .authserv_id = a->settings->node, .verify = a->outside || a->by.relayed, .now = a->arrival};
+    struct content *content = a->content = content_new(flow, a->arena, &settings);
+    int error = content_add(content, q->message);
+    if (!error)
+        error = content_end(content);
+    if (error) {
+        *ret_refusal = accept_content_refusal(content, error);
+        return false;
+    }
+    if (!envelope_check_loops(&a->envelope, &content->original, a->arena, ret_refusal))
+        return false;
+    accept_verify(flow, a);
+    return true;
 }
 
 static void list_pools(const struct settings *s, const struct tenant *tenant, struct arena *arena,
@@ -57,48 +106,85 @@ static void list_pools(const struct settings *s, const struct tenant *tenant, st
 
 static unsigned family_of(const struct ip *ip) { return ip_is_v4(ip) ? FAMILY_V4 : FAMILY_V6; }
 
-static void find_route(struct flow *flow, const struct settings *s, const struct explain_request *q,
-                       const struct acceptance *a, struct explain_result *r) {
-    struct queue_settings queue = flow_queue_settings(s, a->arena);
-    r->via = a->recipients[0].via;
-    route_find(&queue, flow_here(flow)->resolver, address_split(q->to).domain, r->via,
-               clock_mono_ms() + ROUTE_MS, &r->route);
-    if (r->route->outcome.fate == OUTCOME_DONE)
-        r->target_count = route_targets(r->route, flow_random(flow), a->arena, &r->targets);
-    for (size_t i = 0; i < r->target_count; i++)
-        r->families |= family_of(&r->targets[i].ip);
+static void find_route(struct flow *flow, const struct settings *s, struct arena *arena,
+                       struct explain_copy *c) {
+    struct queue_settings queue = flow_queue_settings(s, arena);
+    route_find(&queue, flow_here(flow)->resolver, address_split(c->address).domain, c->via,
+               clock_mono_ms() + ROUTE_MS, &c->route);
+    if (c->route->outcome.fate == OUTCOME_DONE)
+        c->target_count = route_targets(c->route, flow_random(flow), arena, &c->targets);
+    for (size_t i = 0; i < c->target_count; i++)
+        c->families |= family_of(&c->targets[i].ip);
 }
 
-bool explain_carries(const struct explain_result *r, const struct source *source) {
-    return !r->families || (r->families & family_of(&source->ip));
+bool explain_carries(const struct explain_copy *c, const struct source *source) {
+    return !c->families || (c->families & family_of(&source->ip));
+}
+
+static void list_copies(struct flow *flow, const struct acceptance *a, struct explain_result *r) {
+    r->copies = arena_array(a->arena, struct explain_copy, a->envelope.copy_count);
+    for (size_t i = 0; i < a->envelope.copy_count; i++) {
+        const struct envelope_copy *from = &a->envelope.copies[i];
+        struct explain_copy *c = &r->copies[r->copy_count];
+        if (from->ended.fate != OUTCOME_DONE)
+            continue;
+        *c = (struct explain_copy){
+            .address = from->to.address, .forwarder = from->forwarder, .via = from->to.via};
+        if (rewrite_path(a, &r->decision, from, &c->return_path, &c->return_why) != 0)
+            c->return_why = STR("the SRS settings can't be used");
+        find_route(flow, a->settings, a->arena, c);
+        r->copy_count++;
+    }
+}
+
+struct forecast_query explain_query(const struct explain_result *r, const struct explain_copy *c,
+                                    const struct source *source) {
+    return (struct forecast_query){
+        .source = source->ip,
+        .ehlo = str_of(source->ehlo),
+        .reverse_path = c->return_path,
+        .from_domain = r->from_domain,
+        .arrival = &r->verified,
+        .signers = r->signers,
+        .signer_count = r->signer_count,
+        .now = clock_wall_ms(),
+    };
+}
+
+static void steps(struct flow *flow, const struct explain_request *q, struct acceptance *a,
+                  struct explain_result *r) {
+    const struct settings *s = a->settings;
+    bool on = attribute_it(s, q, a, &r->refusal);
+    r->by = a->by;
+    r->outside = a->outside;
+    on = on && address_it(s, q, a, &r->refusal);
+    r->by.tenant = a->by.tenant;
+    r->envelope = a->envelope;
+    if (!on || !read_it(flow, q, a, &r->refusal))
+        return;
+    r->original = a->original;
+    r->verified = a->verified;
+    r->no_report = arrival_unverified(&a->verified, a->reverse_path, a->arena);
+    r->from_domain = address_split(accept_from_address(a->arena, &a->content->header)).domain;
+    if (accept_classify(flow, a, &r->facts, &r->decision, &r->pool, &r->refusal) != 0)
+        return;
+    r->refusal = accepted();
+    r->signer_count = rewrite_signers(a, &r->decision, r->signers);
+    list_pools(s, a->by.tenant, a->arena, r);
+    envelope_route(&a->envelope, s->policy, a->arena);
+    list_copies(flow, a, r);
 }
 
 void explain(struct flow *flow, const struct settings *s, const struct explain_request *q,
              struct arena *arena, struct explain_result *ret) {
-    struct spool_recipient to = {.address = q->to};
     struct acceptance a = {.arena = arena,
+                           .arrival = clock_wall_ms(),
                            .settings = s,
                            .reverse_path = q->from,
-                           .recipients = &to,
-                           .recipient_count = 1,
-                           .client = q->client};
-    struct gtube_finder gtube = {0};
+                           .helo = q->helo,
+                           .client = q->client,
+                           .original = {.ip = q->client}};
     *ret = (struct explain_result){.refusal = accepted()};
-    if (header_parse(arena, q->message, 0, &a.header) != 0) {
-        ret->refusal = (struct outcome){.fate = OUTCOME_NEVER,
-                                        .code = 552,
-                                        .enhanced = STR("5.3.4"),
-                                        .text = STR("The header of the message is too long")};
-        return;
-    }
-    a.gtube = gtube_feed(&gtube, q->message);
-    if (!attribute_it(s, q, &a, &ret->refusal))
-        return;
-    ret->by = a.by;
-    if (accept_classify(flow, &a, &ret->facts, &ret->decision, &ret->pool, &ret->refusal) != 0)
-        return;
-    ret->refusal = accepted();
-    list_pools(s, a.by.tenant, arena, ret);
-    accept_set_via(&a);
-    find_route(flow, s, q, &a, ret);
+    steps(flow, q, &a, ret);
+    content_free(a.content);
 }

@@ -1,34 +1,58 @@
 /* explain.h - what would happen to a message, step by step, without sending or storing anything. */
 #pragma once
+#include "auth/forecast.h"
 #include "flow/accept.h"
 
 struct explain_request {
     struct str from;    /* reverse-path, wire form; empty: null */
     struct str to;      /* one recipient */
     struct ip client;   /* the connecting address; none: an authenticated user, or the local socket */
+    struct str helo;    /* what it said; "" nothing */
     struct str tenant;  /* empty: found by client or From; else it counts as its user's (and no client) */
     struct str message; /* header at least; CRLF or LF line ends */
 };
 
-struct explain_result {
-    struct attribution by;
-    struct outcome refusal; /* fate DONE: it would be accepted; else the reply */
-    struct classify_facts facts;
-    struct decision decision;
-    const struct pool *pool;   /* that it could leave from (by weight one of `pools`); NULL: it would wait */
-    const struct pool **pools; /* all of this site that carry the class and that the tenant uses */
-    size_t pool_count;
-    struct str via;      /* a connector's `deliver`; empty: by MX */
-    struct route *route; /* NULL when refused before; route_unref it */
+/* One of the copies that leave. */
+struct explain_copy {
+    struct str address, forwarder; /* forwarder "": none */
+    struct str return_path;        /* as it leaves; "" null */
+    struct str return_why;         /* why it is so; may be "" */
+    struct str via;                /* a connector's `deliver`; empty: by MX */
+    struct route *route;           /* route_unref it */
     struct route_target *targets;
     size_t target_count;
     unsigned families; /* FAMILY_ bits of the targets; 0: no route is known */
 };
 
-/* Could this address carry the message: has the route one of its family (or is not known)? */
-bool explain_carries(const struct explain_result *, const struct source *);
+struct explain_result {
+    struct attribution by;
+    bool outside;           /* taken for the recipient's sake */
+    struct outcome refusal; /* fate DONE: it would be accepted; else the reply */
+    struct original_client original;
+    struct arrival_result verified; /* `checked` false: our own mail */
+    struct classify_facts facts;
+    struct decision decision;
+    const struct pool *pool;   /* that it could leave from (by weight one of `pools`); NULL: it would wait */
+    const struct pool **pools; /* all of this site that carry the class and that the tenant uses */
+    size_t pool_count;
+    struct dkim_signer signers[DKIM_SIGN_MAX]; /* that sign it; valid as long as the settings */
+    size_t signer_count;
+    struct str from_domain;      /* of From; "" none */
+    struct str no_report;        /* why its sender gets no report; "" */
+    struct envelope envelope;    /* what the recipient came to */
+    struct explain_copy *copies; /* those that leave */
+    size_t copy_count;
+};
+
+/* Could this address carry the copy: has its route one of its family (or is not known)? */
+bool explain_carries(const struct explain_copy *, const struct source *);
+
+/* What to ask of a receiver (auth/forecast.h) for this copy sent from this source. `deadline` is for the
+ * caller to set. */
+struct forecast_query explain_query(const struct explain_result *, const struct explain_copy *,
+                                    const struct source *);
 
 /* From a fiber of a worker whose data is a struct flow_worker with settings and resolver; nothing else of the
- * flow is used. Everything in `arena` but the route. */
+ * flow is used. Everything in `arena` but the routes. */
 void explain(struct flow *, const struct settings *, const struct explain_request *, struct arena *,
              struct explain_result *ret);

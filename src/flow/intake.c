@@ -1,10 +1,10 @@
 #include "flow/intake.h"
 
+#include "auth/results.h"
 #include "base/clock.h"
 #include "flow/accept.h"
 #include "flow/admission.h"
 #include "flow/peer.h"
-#include "mail/mime.h"
 #include "mail/received.h"
 #include "policy/passwd.h"
 #include "rt/fiber.h"
@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <sys/queue.h>
 
-enum { RECIPIENTS_FIRST = 16, TURN_AWAY_MS = 5000 };
+enum { TURN_AWAY_MS = 5000 };
 
 /* One connection. */
 struct intake {
@@ -30,12 +30,6 @@ struct transaction {
     struct acceptance accept;
     struct settings *settings; /* of the message: a reload in the middle does not touch it */
     const struct certificate_facts *certificate;
-    size_t recipient_room;
-    struct buf head; /* the header of the message, until its end was seen */
-    struct header_end head_end;
-    struct gtube_finder gtube;
-    bool head_too_big;
-    int body_error;
 };
 
 LIST_HEAD(intake_list, intake);
@@ -121,8 +115,7 @@ static void end_transaction(struct intake *in) {
     if (!t)
         return;
     in->transaction = NULL;
-    spool_body_abort(t->accept.body);
-    buf_free(&t->head);
+    content_free(t->accept.content);
     settings_unref(t->settings);
 }
 
@@ -153,6 +146,19 @@ static void attribute_facts(const struct transaction *t, const struct smtp_sessi
         ret->user_tenant = policy_tenant_of_domain(t->settings->policy, address_split(session->user).domain);
 }
 
+/* What trusted peers say of the client before them. */
+static void told_client(const struct smtp_session *session, struct acceptance *a) {
+    const struct smtp_xforward *x = &session->xforward;
+    char ip[IP_TEXT_SIZE];
+    if (!ip_is_none(&session->proxied_by))
+        a->told_why = str_printf(a->arena, "the proxy %s says so", ip_text(&session->proxied_by, ip));
+    if (!x->given || ip_is_none(&x->addr))
+        return;
+    a->told_ip = x->addr;
+    a->told_helo = str_copy(a->arena, x->helo);
+    a->told_why = str_printf(a->arena, "%s says so (XFORWARD)", ip_text(&session->peer, ip));
+}
+
 static struct smtp_reply hook_mail(void *arg, const struct smtp_session *session,
                                    const struct smtp_mail *mail) {
     struct intake *in = arg;
@@ -168,6 +174,7 @@ static struct smtp_reply hook_mail(void *arg, const struct smtp_session *session
         .reverse_path = str_copy(arena, mail->reverse_path.whole),
         .helo = str_copy(arena, session->helo),
         .client = session->peer,
+        .original = {.ip = session->peer},
         .envid = mail->envid.at ? str_copy(arena, mail->envid) : STR(""),
         .ret = (enum spool_ret)mail->ret,
         .flags = (uint8_t)((mail->body == SMTP_BODY_8BITMIME ? SPOOL_8BITMIME : 0) |
@@ -175,14 +182,36 @@ static struct smtp_reply hook_mail(void *arg, const struct smtp_session *session
     };
     in->transaction = t;
     t->certificate = peer_certificate(&in->certificate, in->flow, t->settings, session);
+    told_client(session, &t->accept);
     struct sender_facts facts;
     struct outcome refusal;
     attribute_facts(t, session, &facts);
     if (attribute(t->settings->policy, &facts, &t->accept.by, &refusal))
         return (struct smtp_reply){0};
+    const struct listener *listener = listener_of(t->settings, in->listener->name);
+    if (listener && listener->accept_forward && !session->user.len) {
+        t->accept.outside = true; /* the recipients decide */
+        t->accept.by = (struct attribution){.relayed = t->accept.reverse_path.len > 0};
+        return (struct smtp_reply){0};
+    }
     struct smtp_reply reply = refuse(in, t, &refusal, STR(""));
     end_transaction(in);
     return reply;
+}
+
+/* From outside it is taken for the recipients' sake, and so for one tenant at a time. */
+static bool belongs(struct acceptance *a, const struct tenant *tenant, struct outcome *ret_refusal) {
+    if (!a->outside || !tenant)
+        return true;
+    if (!a->by.tenant)
+        a->by.tenant = tenant;
+    *ret_refusal = (struct outcome){OUTCOME_RECIPIENT,
+                                    OUTCOME_LATER,
+                                    452,
+                                    STR("4.5.3"),
+                                    STR("One organisation's recipients at a time, send this one separately"),
+                                    false};
+    return a->by.tenant == tenant;
 }
 
 static struct smtp_reply hook_rcpt(void *arg, const struct smtp_session *session,
@@ -191,25 +220,21 @@ static struct smtp_reply hook_rcpt(void *arg, const struct smtp_session *session
     struct transaction *t = in->transaction;
     struct acceptance *a = &t->accept;
     struct address to = rcpt->forward_path;
+    struct envelope_rcpt one = {.notify = (uint8_t)rcpt->notify, .outside = a->outside, .now = a->arrival};
+    const struct tenant *tenant;
+    struct outcome refusal;
+    (void)session;
     if (!to.domain.len) /* postmaster alone is the postmaster of this node (RFC 5321 4.5.1) */
         to.whole = str_printf(a->arena, "%.*s@%.*s", STR_FMT(to.local), STR_FMT(t->settings->node));
-    for (size_t i = 0; i < a->recipient_count; i++)
-        if (str_eq(a->recipients[i].address, to.whole))
-            return (struct smtp_reply){0}; /* named twice: one copy */
-    if (a->recipient_count == t->recipient_room) {
-        t->recipient_room = t->recipient_room ? 2 * t->recipient_room : RECIPIENTS_FIRST;
-        struct spool_recipient *more = arena_array(a->arena, struct spool_recipient, t->recipient_room);
-        if (a->recipient_count)
-            memcpy(more, a->recipients, a->recipient_count * sizeof *more);
-        a->recipients = more;
-    }
-    a->recipients[a->recipient_count++] = (struct spool_recipient){
-        .address = str_copy(a->arena, to.whole),
-        .orcpt = rcpt->orcpt.at ? str_copy(a->arena, rcpt->orcpt) : STR(""),
-        .notify = (uint8_t)rcpt->notify,
-    };
-    (void)session;
-    return (struct smtp_reply){0};
+    one.address = str_copy(a->arena, to.whole);
+    one.orcpt = rcpt->orcpt.at ? str_copy(a->arena, rcpt->orcpt) : STR("");
+    struct envelope before = a->envelope;
+    if (!envelope_add(&a->envelope, t->settings->policy, &one, a->arena, &tenant, &refusal))
+        return refuse(in, t, &refusal, one.address);
+    if (belongs(a, tenant, &refusal))
+        return (struct smtp_reply){0};
+    a->envelope = before;
+    return refuse(in, t, &refusal, one.address);
 }
 
 static void hook_reset(void *arg, const struct smtp_session *session) {
@@ -231,25 +256,21 @@ static void hook_refused(void *arg, const struct smtp_session *session, const st
 
 static struct smtp_reply hook_data_begin(void *arg, const struct smtp_session *session) {
     struct intake *in = arg;
+    struct acceptance *a = &in->transaction->accept;
+    struct content_settings settings = {
+        .authserv_id = a->settings->node,
+        .verify = a->outside || a->by.relayed,
+        .digest = accept_signs(a->settings),
+        .now = a->arrival,
+    };
     (void)session;
-    in->transaction->accept.body = spool_body_new(in->flow->spool);
+    a->content = content_new(in->flow, a->arena, &settings);
     return (struct smtp_reply){0};
 }
 
 static int hook_data_bytes(void *arg, const struct smtp_session *session, struct str bytes) {
-    struct transaction *t = ((struct intake *)arg)->transaction;
     (void)session;
-    if (!t->head_end.found) {
-        buf_str(&t->head, bytes);
-        header_end_feed(&t->head_end, bytes);
-        if (!t->head_end.found && t->head.len > HEADER_BYTES_MAX) {
-            t->head_too_big = true;
-            return SLUICE_ETOOBIG;
-        }
-    }
-    gtube_feed(&t->gtube, bytes);
-    t->body_error = accept_body_add(t->accept.body, bytes);
-    return t->body_error;
+    return content_add(((struct intake *)arg)->transaction->accept.content, bytes);
 }
 
 #define REFUSAL(code, enhanced, text)                                                                        \
@@ -257,14 +278,15 @@ static int hook_data_bytes(void *arg, const struct smtp_session *session, struct
 
 /* A user's From must say one thing to everybody: what a lenient reader might take for a second one is
  * refused. */
-static bool unclear_sender(const struct header *header, struct str head, int error,
-                           const struct address_list *from, struct outcome *ret_refusal) {
+static bool unclear_sender(const struct content *content, int error, const struct address_list *from,
+                           struct outcome *ret_refusal) {
+    const struct header *header = &content->original;
     size_t fields = header_count(header, STR("From"));
     if (fields > 1)
         *ret_refusal = REFUSAL(554, "5.6.0", "The message has more than one From field");
     else if (fields && (error || !from->count))
         *ret_refusal = REFUSAL(554, "5.6.0", "The From field holds no address that can be read");
-    else if (header->count && !header->separated && header->body_at < head.len)
+    else if (header->count && !header->separated && header->body_at < content->head.len)
         *ret_refusal = REFUSAL(554, "5.6.0", "A line in the header is no header field");
     else
         return false;
@@ -275,20 +297,21 @@ static bool unclear_sender(const struct header *header, struct str head, int err
 static bool refuse_by_header(struct transaction *t, const struct smtp_session *session,
                              struct outcome *ret_refusal) {
     struct acceptance *a = &t->accept;
-    if (t->head_too_big || header_parse(a->arena, buf_view(&t->head), 0, &a->header) != 0) {
-        *ret_refusal = REFUSAL(552, "5.3.4", "The header of the message is too long");
-        return true;
-    }
-    if (received_count(&a->header) >= HEADER_RECEIVED_MAX) {
+    const struct header *header = &a->content->original;
+    if (received_count(header) >= HEADER_RECEIVED_MAX) {
         *ret_refusal = REFUSAL(554, "5.4.6", "Too many Received fields: the message loops");
         return true;
     }
+    if (!envelope_check_loops(&a->envelope, header, a->arena, ret_refusal))
+        return true;
+    if (a->outside)
+        return false;
     struct address_list from = {0};
     struct sender_facts facts;
     attribute_facts(t, session, &facts);
-    struct str value = header_value(a->arena, &a->header, STR("From"));
+    struct str value = header_value(a->arena, header, STR("From"));
     int error = value.at ? address_list_parse(a->arena, value, &from) : 0;
-    if (session->user.len && unclear_sender(&a->header, buf_view(&t->head), error, &from, ret_refusal))
+    if (session->user.len && unclear_sender(a->content, error, &from, ret_refusal))
         return true;
     facts.from = value.at ? &from : NULL; /* without one, a submission gets its own */
     return !attribute(t->settings->policy, &facts, &a->by, ret_refusal);
@@ -300,26 +323,31 @@ static struct str header_prefix(const struct intake *in, struct transaction *t) 
     const struct smtp_session *s = in->session;
     struct buf out __attribute__((cleanup(buf_free))) = {0};
     char ip[IP_TEXT_SIZE];
-    received_write(&out, &(struct received_facts){
-                             .helo = s->helo,
-                             .client_ip = str_of(ip_text(&s->peer, ip)),
-                             .by = t->settings->node,
-                             .smtp = true,
-                             .ehlo = s->esmtp,
-                             .tls = s->tls_version != NULL,
-                             .auth = s->user.len > 0,
-                             .utf8 = a->flags & SPOOL_SMTPUTF8,
-                             .tls_version = str_of(s->tls_version),
-                             .tls_cipher = str_of(s->tls_cipher),
-                             .trace_id = trace_id_str(&a->id),
-                             .recipient = a->recipient_count == 1 ? a->recipients[0].address : STR(""),
-                             .wall_ms = a->arrival,
-                         });
+    if (a->verified.checked) {
+        struct arrival_client client = accept_client(a);
+        results_write(&out, a->settings->node, &client, &a->verified);
+    }
+    received_write(&out,
+                   &(struct received_facts){
+                       .helo = s->helo,
+                       .client_ip = str_of(ip_text(&s->peer, ip)),
+                       .by = t->settings->node,
+                       .smtp = true,
+                       .ehlo = s->esmtp,
+                       .tls = s->tls_version != NULL,
+                       .auth = s->user.len > 0,
+                       .utf8 = a->flags & SPOOL_SMTPUTF8,
+                       .tls_version = str_of(s->tls_version),
+                       .tls_cipher = str_of(s->tls_cipher),
+                       .trace_id = trace_id_str(&a->id),
+                       .recipient = a->envelope.named_count == 1 ? a->envelope.named[0].address : STR(""),
+                       .wall_ms = a->arrival,
+                   });
     if (s->user.len) {
         struct str domain = address_split(a->reverse_path.len ? a->reverse_path : s->user).domain;
         accept_complete(a, &out, domain, s->user);
     }
-    if (a->header.count == 0 && !a->header.separated)
+    if (a->content->header.count == 0 && !a->content->header.separated)
         buf_str(&out, STR("\r\n")); /* a body without a header: ours must not run into it */
     return str_copy(a->arena, buf_view(&out));
 }
@@ -330,19 +358,18 @@ static struct smtp_reply hook_data_end(void *arg, const struct smtp_session *ses
     struct acceptance *a = &t->accept;
     struct outcome result;
     (void)size;
-    header_end_finish(&t->head_end);
-    if (t->body_error)
-        result = accept_spool_refusal(t->body_error);
+    int error = content_end(a->content);
+    if (error)
+        result = accept_content_refusal(a->content, error);
     else if (!refuse_by_header(t, session, &result)) {
-        a->gtube = t->gtube.found;
+        accept_verify(in->flow, a);
         a->prefix = header_prefix(in, t);
         result = accept_message(in->flow, a);
-        a->body = NULL;
     }
     struct smtp_reply reply = reply_of(&result);
     if (result.fate != OUTCOME_DONE)
-        for (size_t i = 0; i < a->recipient_count; i++)
-            reply = refuse(in, t, &result, a->recipients[i].address);
+        for (size_t i = 0; i < a->envelope.named_count; i++)
+            reply = refuse(in, t, &result, a->envelope.named[i].address);
     end_transaction(in);
     return reply;
 }

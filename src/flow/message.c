@@ -1,5 +1,7 @@
 #include "flow/message.h"
 
+#include "base/clock.h"
+#include "flow/rewrite.h"
 #include "mail/convert.h"
 #include "rt/fiber.h"
 
@@ -10,6 +12,7 @@ struct message_source {
     struct spool_reader *reader;
     struct convert *convert; /* NULL: bytes go as they are */
     struct str prefix;
+    struct str signatures; /* made anew for what the conversion makes; they go out first */
     bool prefix_given, ended;
     struct buf out; /* of the conversion */
     size_t len;     /* of the call that is offloaded */
@@ -61,6 +64,67 @@ static int scan(struct message_source *s) {
     return error;
 }
 
+/* The next of the converted bytes; empty at the end. */
+static int next_converted(struct message_source *s, struct str *ret) {
+    struct str piece;
+    buf_clear(&s->out);
+    while (!s->out.len && !s->ended) {
+        int error = next_raw(s, &piece);
+        if (error)
+            return error;
+        s->ended = piece.len == 0;
+        error = s->ended ? convert_write_end(s->convert, &s->out) : convert_write(s->convert, piece, &s->out);
+        if (error)
+            return error;
+    }
+    *ret = buf_view(&s->out);
+    return 0;
+}
+
+static void from_the_start(struct message_source *s) {
+    spool_reader_rewind(s->reader);
+    s->prefix_given = s->ended = false;
+    convert_again(s->convert);
+}
+
+/* Header and body's digest of what the conversion makes. */
+static int digest_converted(struct message_source *s, struct buf *head, uint8_t out[DKIM_DIGEST_SIZE]) {
+    struct body_hash *hash = body_hash_new();
+    struct header_end end = {0};
+    struct str piece;
+    int error;
+    while ((error = next_converted(s, &piece)) == 0 && piece.len) {
+        if (end.found) {
+            body_hash_feed(hash, piece);
+            continue;
+        }
+        buf_str(head, piece);
+        if (header_end_feed(&end, piece))
+            body_hash_feed(hash, str_from_index(buf_view(head), end.body_at));
+    }
+    body_hash_end(hash, out);
+    body_hash_free(hash);
+    from_the_start(s);
+    return error;
+}
+
+/* What we signed when it came in does not fit any more: signed anew, as now configured. A seal of ours is
+ * left out: it says what was true on arrival. */
+static int sign_converted(struct message_source *s, struct flow *flow, const struct spool_message *m,
+                          struct arena *arena) {
+    struct buf head __attribute__((cleanup(buf_free))) = {0};
+    uint8_t digest[DKIM_DIGEST_SIZE];
+    struct str fields = STR("");
+    struct settings *settings = flow_settings(flow);
+    int error = digest_converted(s, &head, digest);
+    if (!error)
+        error = rewrite_sign_again(policy_tenant(settings->policy, m->tenant), m->sender, buf_view(&head),
+                                   digest, arena, &fields);
+    settings_unref(settings);
+    s->signatures = fields;
+    return error;
+}
+
 struct outcome message_damaged(void) {
     return (struct outcome){
         .scope = OUTCOME_MESSAGE,
@@ -93,14 +157,25 @@ static struct outcome why_not(const struct message_source *s, int error, struct 
     };
 }
 
-int message_open(struct flow *flow, uint64_t message, const struct spool_group *group, bool to_7bit,
-                 struct smtp_mail *mail, struct arena *arena, struct message_source **ret,
+static int open_converted(struct message_source *s, struct flow *flow, const struct spool_message *m,
+                          const struct spool_group *group, struct arena *arena) {
+    size_t vouched = rewrite_vouched(group);
+    s->prefix = str_from_index(group->header_prefix, vouched);
+    int error = scan(s);
+    if (!error && !s->convert)
+        s->prefix = group->header_prefix;
+    return error || !s->convert || !vouched ? error : sign_converted(s, flow, m, arena);
+}
+
+int message_open(struct flow *flow, const struct delivery *delivery, const struct spool_message *m,
+                 bool to_7bit, struct smtp_mail *mail, struct arena *arena, struct message_source **ret,
                  struct outcome *ret_why) {
     struct message_source *s = arena_new_of(arena, struct message_source);
+    const struct spool_group *group = &m->groups[delivery->group];
     s->spool = flow->spool;
-    s->message = message;
+    s->message = delivery->message;
     s->prefix = group->header_prefix;
-    s->error = spool_reader_open(flow->spool, message, SPOOL_NOWAIT, &s->reader);
+    s->error = spool_reader_open(flow->spool, s->message, SPOOL_NOWAIT, &s->reader);
     if (s->error == SLUICE_EBUSY)
         offload(open_offloaded, s);
     int error = s->error;
@@ -109,7 +184,7 @@ int message_open(struct flow *flow, uint64_t message, const struct spool_group *
         s->room = size < CHUNK ? (size_t)size + 1 : CHUNK;
         s->chunk = arena_alloc(arena, s->room);
         if (to_7bit)
-            error = scan(s);
+            error = open_converted(s, flow, m, group, arena);
     }
     if (error) {
         *ret_why = why_not(s, error, arena);
@@ -125,20 +200,12 @@ int message_open(struct flow *flow, uint64_t message, const struct spool_group *
 }
 
 int message_read(struct message_source *s, struct str *ret_chunk) {
-    struct str piece;
     if (!s->convert)
         return next_raw(s, ret_chunk);
-    buf_clear(&s->out);
-    while (!s->out.len && !s->ended) {
-        int error = next_raw(s, &piece);
-        if (error)
-            return error;
-        s->ended = piece.len == 0;
-        error = s->ended ? convert_write_end(s->convert, &s->out) : convert_write(s->convert, piece, &s->out);
-        if (error)
-            return error;
-    }
-    *ret_chunk = buf_view(&s->out);
+    if (!s->signatures.len)
+        return next_converted(s, ret_chunk);
+    *ret_chunk = s->signatures;
+    s->signatures = STR("");
     return 0;
 }
 

@@ -109,10 +109,15 @@ static void defer(struct ending *e, int64_t due) {
     e->fate.due = due;
 }
 
-/* A report that can't be delivered ends without another one. */
-static void fail(const struct spool_message *m, struct ending *e) {
-    if (m->return_path.len == 0 && bounce_is_report(m))
+/* A report that can't be delivered ends without another one, and so does mail of a sender who may be somebody
+ * else. */
+static void fail(const struct spool_message *m, struct ending *e, struct arena *arena) {
+    struct str forbidden = bounce_forbidden(m);
+    if ((m->return_path.len == 0 && bounce_is_report(m)) || forbidden.len)
         e->event.event = TRACE_DROP;
+    if (forbidden.len)
+        e->event.reply =
+            str_printf(arena, "%.*s; no report: %.*s", STR_FMT(e->event.reply), STR_FMT(forbidden));
     e->fate.fate = SPOOL_FAILED;
 }
 
@@ -134,7 +139,7 @@ static void report_failures(struct flow *flow, const struct spool_message *m, st
         if (error)
             defer(&endings[i], endings[i].event.time + REPORT_RETRY_MS);
         else
-            fail(m, &endings[i]);
+            fail(m, &endings[i], arena);
     }
 }
 

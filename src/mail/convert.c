@@ -440,6 +440,8 @@ int convert_scan_end(struct convert *c) {
     return 0;
 }
 
+void convert_again(struct convert *c) { begin_pass(c); }
+
 int convert_write(struct convert *c, struct str chunk, struct buf *out) {
     if (!c->writing)
         return SLUICE_EINVALID;

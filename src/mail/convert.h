@@ -30,6 +30,9 @@ bool convert_needed(const struct convert *);
 [[nodiscard]] int convert_write(struct convert *, struct str chunk, struct buf *out);
 [[nodiscard]] int convert_write_end(struct convert *, struct buf *out);
 
+/* The second pass is made once more, from the start. */
+void convert_again(struct convert *);
+
 /* For people, after an error; "" before. Static text. */
 const char *convert_why(const struct convert *);
 

@@ -42,6 +42,22 @@ static void check_tls(struct loading *l, const struct config_node *node, const s
                     "listener `%.*s` takes passwords without TLS", STR_FMT(at->name));
 }
 
+static bool read_accept(struct loading *l, const struct config_node *node, const struct listener *at) {
+    struct config_list list = config_list(node, "accept");
+    bool forward = false;
+    for (size_t i = 0; i < list.count; i++) {
+        if (!str_eq(list.at[i], STR("forward")))
+            config_complain(l->errors, node, "accept", "`%.*s` is nothing that can be accepted: `forward` is",
+                            STR_FMT(list.at[i]));
+        forward = true;
+    }
+    if (forward && at->auth == LISTENER_AUTH_REQUIRED)
+        config_complain(l->errors, node, "accept",
+                        "listener `%.*s` can't take mail from outside while `auth = required`",
+                        STR_FMT(at->name));
+    return forward;
+}
+
 /* The smallest disk-limit, from `limit` up, with which the spool can hold a body of this size; 0: none can.
  */
 static int64_t least_disk_limit(int64_t limit, int64_t size) {
@@ -110,6 +126,7 @@ static void read_listener(struct loading *l, const struct config_node *node, str
         .data_timeout_ms = config_duration_ms(node, "data-timeout"),
         .min_rate = (unsigned)config_size(node, "min-rate"),
     };
+    at->accept_forward = read_accept(l, node, at);
     at->bind = settings_endpoints(l, node, &at->bind_count);
     at->proxy = read_ranges(l, node, "proxy", &at->proxy_count);
     at->xforward = read_ranges(l, node, "xforward", &at->xforward_count);

@@ -26,6 +26,11 @@ static const struct config_option listener_options[] = {
      .words = AUTH_WORDS,
      .preset = "none",
      .doc = "Whether a client may, or must, log in. Connectors are recognised either way."},
+    {.name = "accept",
+     .kind = CONFIG_LIST,
+     .preset_doc = "only the mail of users and connectors",
+     .doc = "What it takes from everybody else: `forward`, mail for the tenants' `forward` addresses and for "
+            "reverse-paths that `srs` has rewritten."},
     {.name = "max-size",
      .kind = CONFIG_SIZE,
      .preset = "25mb",

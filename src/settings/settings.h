@@ -34,6 +34,7 @@ struct listener {
     size_t bind_count; /* at least 1 */
     enum listener_tls tls;
     enum listener_auth auth;
+    bool accept_forward; /* takes mail from anybody for forwards and rewritten addresses */
     int64_t max_size; /* bytes; EHLO SIZE */
     unsigned max_recipients;
     unsigned max_connections, max_connections_per_client;

@@ -82,13 +82,13 @@ static int version_of(sqlite3 *db, int *ret_version) {
     return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-/* One transaction makes the tables, so that a crash leaves none or all. */
-static int make_tables(sqlite3 *db) {
+/* One transaction makes or changes the tables, so that a crash leaves none or all. */
+static int make_tables(sqlite3 *db, const char *statements) {
     char version[64];
     snprintf(version, sizeof version, "PRAGMA user_version=%d; COMMIT", ROW_SCHEMA);
     int rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_exec(db, row_schema, NULL, NULL, NULL);
+        rc = sqlite3_exec(db, statements, NULL, NULL, NULL);
     return rc == SQLITE_OK ? sqlite3_exec(db, version, NULL, NULL, NULL) : rc;
 }
 
@@ -103,7 +103,9 @@ static int prepare(struct day *day) {
     if (rc == SQLITE_OK)
         rc = version_of(day->db, &version);
     if (rc == SQLITE_OK && version == 0)
-        rc = make_tables(day->db);
+        rc = make_tables(day->db, row_schema);
+    else if (rc == SQLITE_OK && version == ROW_SCHEMA - 1)
+        rc = make_tables(day->db, row_upgrade);
     else if (rc == SQLITE_OK && version != ROW_SCHEMA)
         rc = SQLITE_NOTADB;
     for (int i = 0; i < STATEMENTS && rc == SQLITE_OK; i++)

@@ -81,12 +81,14 @@ enum trace_direction {
     FIELD(STR, tls, "tls", 0)                                                                                \
     FIELD(STR, spf, "spf", 1)                                                                                \
     FIELD(STR, dkim, "dkim", 1)                                                                              \
+    FIELD(STR, arc, "arc", 1)                                                                                \
     FIELD(STR, verdict, "verdict", 1)                                                                        \
     FIELD(INT, size, "size", 1) /* bytes; 0: absent */                                                       \
     FIELD(STR, subject, "subject", 1)                                                                        \
     FIELD(IP, client_ip, "client_ip", 1)                                                                     \
     FIELD(STR, client_hostname, "client_hostname", 1)                                                        \
     FIELD(IP, original_client_ip, "original_client_ip", 1)                                                   \
+    FIELD(STR, original_client_reason, "original_client_reason", 1)                                          \
     FIELD(DIRECTION, directionality, "directionality", 1)                                                    \
     FIELD(INT, recipient_count, "recipient_count", 1) /* of the whole message; 0: absent */                  \
     FIELD(COUNT, attempts, "attempts", 0)             /* made so far, this one included; never null */       \

@@ -36,6 +36,12 @@ const char row_schema[] =
                 TRACE_DIRECTIONS(X);
 #undef X
 
+#define ADDED(table)                                                                                         \
+    "ALTER TABLE " table " ADD COLUMN arc TEXT; ALTER TABLE " table " ADD COLUMN original_client_reason "    \
+                                                                    "TEXT;"
+
+const char row_upgrade[] = ADDED("event") ADDED("latest");
+
 #define INTO(verb, table)                                                                                    \
     verb " INTO " table "(trace_id, recipient, event, turn, time, precedence" TRACE_FIELDS(                  \
         NAME) ") VALUES(?, ?, ?, ?, ?, ?" TRACE_FIELDS(MARK) ")"

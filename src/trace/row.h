@@ -10,10 +10,12 @@
 #include "trace/event.h"
 #include <sqlite3.h>
 
-enum { ROW_SCHEMA = 1 };
+enum { ROW_SCHEMA = 2 };
 
 /* Creates the tables. */
 extern const char row_schema[];
+/* Makes them from those of the schema before: columns come last, statements name them. */
+extern const char row_upgrade[];
 /* Same parameters in all three, set by row_bind. */
 extern const char row_insert_event[];
 /* The latest state after an event that tells of an attempt, and after one that does not. Changes nothing when

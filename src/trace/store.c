@@ -424,6 +424,23 @@ static int lock_folder(struct trace *trace) {
     return 0;
 }
 
+/* Days of an earlier version can be asked only once they are of this one; to open them makes them so. */
+static void upgrade_days(struct trace *trace) {
+    int64_t *days = NULL;
+    size_t count = 0;
+    char why[DAY_WHY_SIZE];
+    struct day *day;
+    if (folder_days(trace->folder, &days, &count) != 0)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (day_open(trace->folder, days[i], why, &day) == 0)
+            day_close(day);
+        else
+            log_event(trace->log, LOG_ERROR, "a day of the trace can't be opened", "why", why, NULL);
+    }
+    free(days);
+}
+
 int trace_open(const struct trace_settings *settings, struct log *log, struct arena *arena,
                struct str *ret_why, struct trace **ret_trace) {
     struct trace *trace = new_trace(settings->folder);
@@ -434,6 +451,8 @@ int trace_open(const struct trace_settings *settings, struct log *log, struct ar
     trace->now = settings->now ? settings->now : wall_clock;
     trace->now_arg = settings->now_arg;
     int bad = lock_folder(trace);
+    if (!bad)
+        upgrade_days(trace);
     if (!bad && pthread_create(&trace->thread, NULL, run, trace) != 0)
         bad = SLUICE_ELIMIT;
     if (bad) {

@@ -1,0 +1,45 @@
+/* explain_view.h - what `sluice explain` found, and its two ways to tell it.
+ */
+#pragma once
+#include "cmd/cli.h"
+#include "flow/explain.h"
+
+enum {
+    EXPLAIN_ADDRESSES = 12, /* of a pool and family that are listed in text */
+    EXPLAIN_FORECASTS = 64, /* copies x addresses that receivers are asked about */
+};
+
+/* What the receiver of a copy would see of one address. */
+struct explain_forecast {
+    const struct explain_copy *copy;
+    const struct pool *pool;
+    const struct source *source;
+    struct forecast seen;
+};
+
+struct explain_view {
+    struct cli *cli;
+    struct explain_request request;
+    struct explain_result result;
+    struct explain_forecast *forecasts;
+    size_t forecast_count;
+    size_t not_asked; /* past EXPLAIN_FORECASTS */
+};
+
+/* The copy that stands for all where one is asked for; never NULL. */
+const struct explain_copy *explain_first(const struct explain_view *);
+/* The reply of a refusal; the NULL view when it would be accepted. */
+struct str explain_refusal(const struct explain_view *);
+/* Why a copy has no route; the NULL view when it has one. */
+struct str explain_no_route(const struct explain_view *, const struct explain_copy *);
+/* Why it would be accepted and then wait in this pool, on our own account; the NULL view: it would not. */
+struct str explain_waits(const struct explain_view *, const struct pool *);
+/* The "IPv4" of a FAMILY_ bit. */
+const char *explain_family(unsigned family);
+
+/* "match", "miss"...; "records", "none", "failed". */
+const char *explain_spf_end(enum spf_step_end);
+const char *explain_dns_status(enum dns_status);
+
+void explain_json(const struct explain_view *);
+void explain_text(const struct explain_view *);
