@@ -141,23 +141,6 @@ static void load_pools(struct loading *l, const struct config_node *node, struct
     }
 }
 
-static void load_sending(struct loading *l, const struct config_node *node, struct tenant *t) {
-    struct config_sections sections = config_sections(node, "policy");
-    t->policies = arena_array(l->arena, struct sending_policy, sections.count);
-    for (size_t i = 0; i < sections.count; i++) {
-        const struct config_node *section = sections.at[i];
-        t->policies[t->policy_count++] = (struct sending_policy){
-            .name = config_title(section),
-            .external_per_hour = (uint32_t)config_integer(section, "external-per-hour"),
-            .internal_per_hour = (uint32_t)config_integer(section, "internal-per-hour"),
-            .per_day = (uint32_t)config_integer(section, "per-day"),
-            .per_minute = (uint32_t)config_integer(section, "per-minute"),
-            .action = (enum limit_action)config_enum(section, "action"),
-            .forwarding = (enum forwarding)config_enum(section, "forwarding"),
-        };
-    }
-}
-
 static void load_tenant(struct loading *l, const struct config_node *node, struct tenant *t) {
     struct config_sections connectors = config_sections(node, "connector");
     t->name = config_title(node);
@@ -170,7 +153,7 @@ static void load_tenant(struct loading *l, const struct config_node *node, struc
         load_connector(l, connectors.at[i], c);
     }
     load_pools(l, node, t);
-    load_sending(l, node, t);
+    limit_load(l, node, t);
 }
 
 static bool field_name(struct str s) {

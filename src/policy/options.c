@@ -1,7 +1,6 @@
+#include "policy/load.h"
 #include "policy/tenant.h"
 
-static const char *const action_words[] = {"alert", "restrict-today", "restrict", NULL};
-static const char *const forwarding_words[] = {"automatic", "off", "on", NULL};
 static const char *const failure_words[] = {"defer", "regular", "high-risk", NULL};
 
 static const struct config_option connector_options[] = {
@@ -91,47 +90,6 @@ static const struct config_option forward_options[] = {
     {.kind = CONFIG_END},
 };
 
-static const struct config_option sending_options[] = {
-    {.name = "external-per-hour",
-     .kind = CONFIG_INTEGER,
-     .preset = "0",
-     .max = 10000,
-     .inactive = true,
-     .doc = "Recipients outside of the tenant a sender may have in an hour; 0 is the service's default."},
-    {.name = "internal-per-hour",
-     .kind = CONFIG_INTEGER,
-     .preset = "0",
-     .max = 10000,
-     .inactive = true,
-     .doc = "Recipients inside of the tenant a sender may have in an hour; 0 is the service's default."},
-    {.name = "per-day",
-     .kind = CONFIG_INTEGER,
-     .preset = "0",
-     .max = 10000,
-     .inactive = true,
-     .doc = "Recipients a sender may have in 24 hours; 0 is the service's default."},
-    {.name = "per-minute",
-     .kind = CONFIG_INTEGER,
-     .preset = "0",
-     .max = 10000,
-     .inactive = true,
-     .doc = "Messages a sender may send in a minute; 0 is the service's default."},
-    {.name = "action",
-     .kind = CONFIG_ENUM,
-     .preset = "restrict-today",
-     .words = action_words,
-     .inactive = true,
-     .doc = "What happens to a sender over a limit."},
-    {.name = "forwarding",
-     .kind = CONFIG_ENUM,
-     .preset = "automatic",
-     .words = forwarding_words,
-     .doc = "May mail be forwarded to addresses outside of the tenant's domains? `automatic` is `off`. The "
-            "policy "
-            "titled `default` counts, else the first; without one, it may."},
-    {.kind = CONFIG_END},
-};
-
 const struct config_option tenant_options[] = {
     {.name = "domains",
      .kind = CONFIG_LIST,
@@ -168,6 +126,24 @@ const struct config_option tenant_options[] = {
      .options = srs_options,
      .doc = "How the reverse-path of verified mail is rewritten that this tenant forwards; instead of the "
             "root's `srs`."},
+    {.name = "licences",
+     .kind = CONFIG_INTEGER,
+     .preset = "0",
+     .max = 100000000,
+     .inactive = true,
+     .doc =
+         "Licences of the tenant: it may have 500 x licences^0.7 + 9500 external recipients in 24 hours, of "
+         "that 10 % in its first 30 days and 25 % in the next 30; 0 is no limit."},
+    {.name = "since",
+     .kind = CONFIG_STRING,
+     .preset_doc = "long ago",
+     .inactive = true,
+     .doc = "The tenant's first day, like `2026-10-01` (UTC)."},
+    {.name = "group",
+     .kind = CONFIG_TITLED,
+     .options = group_options,
+     .title_doc = "group name",
+     .doc = "Senders that policies name together."},
     {.name = "policy",
      .kind = CONFIG_TITLED,
      .options = sending_options,

@@ -43,11 +43,22 @@ struct forward {
 enum limit_action { LIMIT_ALERT, LIMIT_RESTRICT_TODAY, LIMIT_RESTRICT };
 enum forwarding { FORWARDING_AUTOMATIC, FORWARDING_OFF, FORWARDING_ON };
 
+/* Which policy applies to whom: limit_policy.h. */
 struct sending_policy {
     struct str name;
+    uint32_t priority;
+    struct str *senders, *domains, *groups; /* conditions: addresses, normalised domains, names of groups */
+    size_t sender_count, domain_count, group_count;
     uint32_t external_per_hour, internal_per_hour, per_day, per_minute; /* 0: the service's default */
+    uint32_t per_message;
     enum limit_action action;
     enum forwarding forwarding;
+};
+
+struct sender_group {
+    struct str name;
+    struct str *members; /* addresses */
+    size_t member_count;
 };
 
 struct tenant {
@@ -65,6 +76,10 @@ struct tenant {
     size_t forward_count;
     struct sending_policy *policies; /* but for `forwarding` not active in this version */
     size_t policy_count;
+    struct sender_group *groups;
+    size_t group_count;
+    uint32_t licences; /* 0: its recipients aren't limited */
+    int64_t since;     /* wall ms; 0: long ago */
     const struct srs_settings *srs; /* its own, or the root's with the domain filled in; NULL: none */
 };
 

@@ -1,0 +1,53 @@
+#include "policy/limit_policy.h"
+#include "mail/address.h"
+
+static bool among(const struct str *list, size_t count, struct str value) {
+    for (size_t i = 0; i < count; i++)
+        if (str_eq_nocase(list[i], value))
+            return true;
+    return false;
+}
+
+static bool in_groups(const struct tenant *t, const struct sending_policy *p, struct str from) {
+    for (size_t i = 0; i < t->group_count; i++)
+        if (among(p->groups, p->group_count, t->groups[i].name) &&
+            among(t->groups[i].members, t->groups[i].member_count, from))
+            return true;
+    return false;
+}
+
+static bool is_default(const struct sending_policy *p) { return str_eq(p->name, STR("default")); }
+
+static bool applies(const struct tenant *t, const struct sending_policy *p, struct str from) {
+    if (is_default(p))
+        return true;
+    if (p->sender_count && !among(p->senders, p->sender_count, from))
+        return false;
+    if (p->domain_count && !among(p->domains, p->domain_count, address_split(from).domain))
+        return false;
+    return !p->group_count || in_groups(t, p, from);
+}
+
+const struct sending_policy *limit_policy_for(const struct tenant *t, struct str from) {
+    const struct sending_policy *best = NULL;
+    for (size_t i = 0; i < t->policy_count; i++) {
+        const struct sending_policy *p = &t->policies[i];
+        if (!applies(t, p, from))
+            continue;
+        if (!best || is_default(best) || (!is_default(p) && p->priority < best->priority))
+            best = p;
+    }
+    return best;
+}
+
+uint32_t limit_of_tenant(const struct tenant *t, int64_t now) {
+    if (!t->licences)
+        return 0;
+    int64_t age = now - t->since;
+    return limit_tenant_external(t->licences, age < 0 ? 0 : age / 86400000);
+}
+
+struct limit_rules limit_rules_for(const struct tenant *t, struct str from, int64_t now) {
+    const struct sending_policy *p = limit_policy_for(t, from);
+    return limit_rules_of(p, p ? p->per_message : 0, limit_of_tenant(t, now));
+}
