@@ -17,7 +17,8 @@ void signing_unload(struct tenant *);
 void load_certificate(struct loading *, const struct config_node *connector, struct connector *);
 void unload_certificates(struct policy *);
 
-/* `licences`, `since` and the `group` and `policy` sections of a tenant, with the tables of the latter two. */
+/* `licences`, `since` and the `group` and `policy` sections of a tenant, with the tables of the latter two.
+ */
 void limit_load(struct loading *, const struct config_node *tenant, struct tenant *);
 extern const struct config_option group_options[];
 extern const struct config_option sending_options[];

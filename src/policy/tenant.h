@@ -78,8 +78,8 @@ struct tenant {
     size_t policy_count;
     struct sender_group *groups;
     size_t group_count;
-    uint32_t licences; /* 0: its recipients aren't limited */
-    int64_t since;     /* wall ms; 0: long ago */
+    uint32_t licences;              /* 0: its recipients aren't limited */
+    int64_t since;                  /* wall ms; 0: long ago */
     const struct srs_settings *srs; /* its own, or the root's with the domain filled in; NULL: none */
 };
 
