@@ -19,6 +19,7 @@ enum cli_exit {
 
 #define CLI_CONFIG "/etc/sluice/sluice.conf"
 #define CLI_SOCKET "/run/sluice/api.sock"
+#define CLI_STATE "/var/lib/sluice"
 
 struct cli {
     struct arena *arena;

@@ -80,7 +80,7 @@ int dkim_keygen(struct cli *cli, const struct cli_arguments *arguments) {
     if (!bad)
         bad = cli_find(cli, &places);
     if (!bad && !places.state)
-        bad = cli_usage(cli, "%s does not say where `state` is", cli->config);
+        places.state = CLI_STATE;
     if (!bad)
         bad = dkim_folder_open(cli, places.state, places.user, &folder);
     if (bad)
