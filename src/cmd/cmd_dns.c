@@ -172,10 +172,11 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
 
 static const struct cli_option options[] = {
     {"out", 0, "DIR", "zone: write one file for each zone there"},
+    {"diff", 0, NULL, "zone: show what the DNS answers otherwise; exit 1 when anything does"},
     {"nsupdate", 0, NULL, "zone: print a script for nsupdate"},
     {0},
 };
 
 const struct cli_command cmd_dns = {
-    "dns", "plan | zone --out DIR | zone --nsupdate | ranges",
+    "dns", "plan | zone --out DIR | zone --diff | zone --nsupdate | ranges",
     "What must stand in the DNS for the addresses, as records, zone files or ranges", options, run};

@@ -1,7 +1,9 @@
 #include "base/clock.h"
 #include "cmd/dns.h"
 #include "identity/zone.h"
+#include "trace/text.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,13 +52,71 @@ static int write_zones(struct cli *cli, const char *folder, const struct setting
     return CLI_DONE;
 }
 
+/* ---- beside what is live ---- */
+
+static int by_set(const void *a, const void *b) {
+    const struct live_line *x = a, *y = b;
+    if (x->set != y->set)
+        return x->set < y->set ? -1 : 1;
+    return (x->state > y->state) - (x->state < y->state);
+}
+
+static void print_line(struct cli *cli, const struct live_line *line, struct buf *json) {
+    static const char *const STATES[] = {
+        [LIVE_MISSING] = "missing", [LIVE_OTHER] = "other", [LIVE_UNKNOWN] = "unknown"};
+    static const enum cli_paint PAINTS[] = {
+        [LIVE_MISSING] = CLI_GREEN, [LIVE_OTHER] = CLI_RED, [LIVE_UNKNOWN] = CLI_YELLOW};
+    const char *type = line->set->records[0]->type;
+    if (cli->json || cli->csv) {
+        buf_printf(json, "{\"state\":\"%s\",\"name\":", STATES[line->state]);
+        trace_json_string(json, line->set->name);
+        buf_printf(json, ",\"type\":\"%s\",\"data\":", type);
+        trace_json_string(json, line->data);
+        buf_str(json, STR("}\n"));
+        return;
+    }
+    fprintf(cli->out, "%s%c %.*s %s %.*s%s\n", cli_paint(cli, PAINTS[line->state]), "+-?"[line->state],
+            STR_FMT(line->set->name), type, STR_FMT(cli_safe(cli->arena, line->data, 0)),
+            cli_paint(cli, CLI_PLAIN));
+}
+
+static int print_differences(struct cli *cli, const struct settings *s, const struct plan *plan) {
+    static const struct cli_column columns[] = {
+        {"STATE", "state", CLI_TEXT},
+        {"NAME", "name", CLI_TEXT},
+        {"TYPE", "type", CLI_TEXT},
+        {"DATA", "data", CLI_TEXT},
+        {0},
+    };
+    struct buf found __attribute__((cleanup(buf_free))) = {0}, json __attribute__((cleanup(buf_free))) = {0};
+    struct live_set *sets;
+    size_t count = live_sets(cli->arena, plan, &sets);
+    int bad = cmd_dns_ask(cli, s, sets, count, &found);
+    if (bad)
+        return bad;
+    struct live_line *lines = (struct live_line *)(void *)found.at;
+    size_t line_count = found.len / sizeof *lines;
+    if (line_count)
+        qsort(lines, line_count, sizeof *lines, by_set);
+    for (size_t i = 0; i < line_count; i++)
+        print_line(cli, &lines[i], &json);
+    if (cli->json || cli->csv)
+        cli_rows(cli, buf_view(&json), columns);
+    else if (!line_count)
+        fprintf(cli->out, "%s%zu names and types are as planned%s\n", cli_paint(cli, CLI_GREEN), count,
+                cli_paint(cli, CLI_PLAIN));
+    return line_count ? CLI_NO : CLI_DONE;
+}
+
 int cmd_dns_zone(struct cli *cli, const struct cli_arguments *arguments, const struct settings *s,
                  const struct plan *plan) {
     struct str folder = cli_value(arguments, "out");
-    bool script = cli_has(arguments, "nsupdate");
-    if ((folder.at != NULL) == script)
-        return cli_usage(cli, "sluice dns zone --out DIR or --nsupdate?");
+    bool script = cli_has(arguments, "nsupdate"), diff = cli_has(arguments, "diff");
+    if ((folder.at != NULL) + script + diff != 1)
+        return cli_usage(cli, "sluice dns zone --out DIR, --diff or --nsupdate?");
     cmd_dns_notes(cli, plan->notes, plan->note_count);
+    if (diff)
+        return print_differences(cli, s, plan);
     if (!script) {
         struct zone_faults faults = zone_faults(cli->arena, plan, &s->identity);
         cmd_dns_notes(cli, faults.at, faults.count);

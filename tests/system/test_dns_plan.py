@@ -145,9 +145,12 @@ class Planned:
 
     def __init__(self, folder, setup):
         self.folder, self.setup = folder, setup
-        self.config = folder / "sluice.conf"
-        self.config.write_text(setup.text() + f'state = "{folder}/state"\ntenant "contoso" {{ domains = {{"contoso.com"}} }}\n')
+        self.config, self.port = folder / "sluice.conf", places.free_port(SERVER)
+        self.write(setup)
         self.records = [json.loads(line) for line in self.run("plan", "--json").splitlines()]
+
+    def write(self, setup):
+        self.config.write_text(setup.text() + f'dns {{ servers = {{"{SERVER}@{self.port}"}} timeout = 5s }}\nstate = "{self.folder}/state"\ntenant "contoso" {{ domains = {{"contoso.com"}} }}\n')
 
     def run(self, *words, code=0):
         ran = subprocess.run([places.program("sluice"), "-c", self.config, "dns", *words], capture_output=True, text=True)
@@ -182,7 +185,7 @@ def served(planned, folder):
             assert ran.returncode == 0, (words, ran.stdout, ran.stderr)
             assert "error" not in (ran.stdout + ran.stderr).lower(), (words, ran.stdout, ran.stderr)
     planned.zones = {w["zone"]: zones / w["file"] for w in written}
-    server = zone_server.ZoneServer(folder / "knot", SERVER, places.free_port(SERVER), planned.zones).start()
+    server = zone_server.ZoneServer(folder / "knot", SERVER, planned.port, planned.zones).start()
     planned.server = server
     yield planned
     server.stop()
@@ -310,7 +313,7 @@ def test_an_update_script_makes_the_zones(planned, folder):
     for i, name in enumerate(ours):
         (zones / str(i)).write_text(f"{name}. 60 SOA ns.example.org. h.example.org. 1 3600 600 86400 60\n{name}. 60 NS ns.example.org.\nstale.{name}. 60 TXT kept\n")
     (zones / "1").write_text((zones / "1").read_text() + "s.outbound.example.net. 60 A 192.0.2.99\n")
-    server = zone_server.ZoneServer(folder / "knot", SERVER, places.free_port(SERVER), {name: zones / str(i) for i, name in enumerate(ours)}, update=True).start()
+    server = zone_server.ZoneServer(folder / "knot", SERVER, planned.port, {name: zones / str(i) for i, name in enumerate(ours)}, update=True).start()
     try:
         for _ in range(2):
             script = f"server {SERVER} {server.port}\n" + planned.run("zone", "--nsupdate")
@@ -324,6 +327,40 @@ def test_an_update_script_makes_the_zones(planned, folder):
         assert server.records("stale.outbound.example.net.", "TXT") == {'"kept"'}
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("planned", ["no servers", "zones of one's own", "three sites"], indirect=True)
+def test_the_plan_beside_what_is_live(served):
+    """As planned; then a customer who says it otherwise, a record missing, one too many, and a server that is gone."""
+    served.server.stop()
+    customer = served.zones["contoso.com"]
+    text = customer.read_text()
+    (spf_line,) = [line for line in text.splitlines() if "v=spf1" in line]
+    wordy = spf_line.replace('"v=spf1 ', '"v=spf1 mx ip4:203.0.113.77 ').replace("-all", "~all") + '\ncontoso.com. 60 IN TXT "some-verification=1"'
+    text = text.replace(spf_line, wordy).replace("p=none", "p=reject").replace("p=quarantine", "p=reject")
+    customer.write_text(text)
+    served.server.start()
+    assert "as planned" in served.run("zone", "--diff")
+
+    served.server.stop()
+    (forward,) = [f for z, f in served.zones.items() if f.read_text().count(" A 192.0.2.16\n") or f.read_text().count(" A 10.0.0.0\n")]
+    first = "192.0.2.16" if "192.0.2.16" in forward.read_text() else "10.0.0.0"
+    name = next(r["name"] for r in served.records if r["type"] == "A" and r["data"] == first and r["name"].startswith("mail-"))
+    forward.write_text(forward.read_text().replace(f"{name} ", f";{name} ", 1) + f"{name} 60 IN A 192.0.2.99\n")
+    customer.write_text(text.replace("include:spf.", "include:other."))
+    served.server.start()
+    lines = [json.loads(line) for line in served.run("zone", "--diff", "--json", code=1).splitlines()]
+    wanted = [("missing", name, "A", first), ("other", name, "A", "192.0.2.99"),
+              ("missing", "contoso.com.", "TXT", f'"v=spf1 include:spf.{served.setup.domain} -all"')]
+    found = [(d["state"], d["name"], d["type"], d["data"]) for d in lines]
+    assert all(w in found for w in wanted) and len(found) == 4, found
+    assert f"+ {name} A {first}\n" in served.run("zone", "--diff", code=1)
+
+    served.server.stop()
+    served.config.write_text(served.config.read_text().replace("timeout = 5s", "timeout = 1s"))
+    lines = [json.loads(line) for line in served.run("zone", "--diff", "--json", code=1).splitlines()]
+    assert {d["state"] for d in lines} == {"unknown"} and len(lines) == len({(r["name"], r["type"]) for r in served.records})
+    served.server.start()
 
 
 def test_bad_words(folder):

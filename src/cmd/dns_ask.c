@@ -1,0 +1,80 @@
+/* What the DNS says of the plan, asked on a runtime of one worker. */
+#include "base/clock.h"
+#include "cmd/dns.h"
+#include "flow/flow.h"
+#include "rt/fiber.h"
+#include <errno.h>
+#include <semaphore.h>
+
+enum { FIBERS = 64, GIVE_UP = FIBERS * 2 };
+
+struct asking {
+    const struct settings *settings;
+    const struct live_set *sets;
+    size_t count;
+    struct arena *arena;
+    struct buf *lines;
+    struct resolver *resolver;
+    size_t next; /* touched on the worker only, as all below */
+    size_t answered, failed, running;
+    sem_t done;
+};
+
+static void run(void *arg) {
+    struct asking *a = arg;
+    while (a->next < a->count) {
+        const struct live_set *set = &a->sets[a->next++];
+        struct dns_answer answer = {.status = DNS_FAILED,
+                                    .why = STR("not asked: no question before got an answer")};
+        if (a->answered || a->failed < GIVE_UP)
+            resolver_lookup(a->resolver, set->name, set->type, clock_mono_ms() + a->settings->dns.timeout_ms,
+                            a->arena, &answer);
+        answer.status == DNS_FAILED ? a->failed++ : a->answered++;
+        live_compare(a->arena, set, &answer, a->lines);
+    }
+    if (--a->running == 0)
+        sem_post(&a->done);
+}
+
+static void start(void *arg) {
+    struct asking *a = arg;
+    a->running = 1;
+    for (int i = 0; i < FIBERS; i++)
+        a->running += fiber_start(run, a) == 0;
+    if (a->running == 1)
+        a->next = a->count;
+    if (--a->running == 0)
+        sem_post(&a->done);
+}
+
+/* A look-up that was given up may still be under way: the resolver goes when all fibers have ended. */
+static void close_resolver(void *arg) {
+    struct asking *a = arg;
+    a->resolver = resolver_free(a->resolver);
+}
+
+int cmd_dns_ask(struct cli *cli, const struct settings *settings, const struct live_set *sets, size_t count,
+                struct buf *lines) {
+    struct asking a = {
+        .settings = settings, .sets = sets, .count = count, .arena = cli->arena, .lines = lines};
+    struct str why = STR("the runtime can't be started");
+    struct rt *rt = NULL;
+    sem_init(&a.done, 0, 0);
+    int bad = rt_new(1, 1, NULL, &rt);
+    if (!bad) {
+        rt_at_end(rt, close_resolver, &a);
+        bad = flow_resolver(settings, rt_worker(rt, 0), cli->arena, &why, &a.resolver);
+    }
+    if (!bad)
+        bad = rt_start(rt);
+    if (bad) {
+        fprintf(cli->err, "sluice: %.*s\n", STR_FMT(cli_safe(cli->arena, why, 0)));
+    } else {
+        worker_post(rt_worker(rt, 0), start, &a);
+        while (sem_wait(&a.done) != 0 && errno == EINTR)
+            continue;
+    }
+    rt_free(rt);
+    sem_destroy(&a.done);
+    return bad ? CLI_NO : CLI_DONE;
+}
