@@ -351,7 +351,10 @@ def test_xforward_is_for_those_who_may(proxied):
         assert client.command("XFORWARD NAME=spike.example.org ADDR=192.0.2.7 PORT=25 PROTO=ESMTP") == "250 2.0.0 Ok"
         assert client.command("XFORWARD HELO=spike.example.org IDENT=4F2B SOURCE=REMOTE") == "250 2.0.0 Ok"
         assert client.command("XFORWARD ADDR=nowhere") == "501 5.5.4 Bad ADDR syntax"
-        client.send(STRANGER, BOB, message(STRANGER))
+        trace_id = client.send(STRANGER, BOB, message(STRANGER))
+        after = client.send(STRANGER, BOB, message(STRANGER))
+    clients = [[e for e in proxied.daemon.events(i) if e["event"] == "RECEIVE"][0] for i in (trace_id, after)]
+    assert [(e["client_ip"], e["original_client_ip"]) for e in clients] == [(ON_PREM, "192.0.2.7"), (ON_PREM, ON_PREM)]
     with proxied.connector(PLAIN) as client:
         assert "XFORWARD" not in client.extensions
         assert client.command("XFORWARD NAME=spike.example.org") == "550 5.7.0 Error: insufficient authorization"
