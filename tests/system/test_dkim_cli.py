@@ -15,6 +15,8 @@ import dns.rdata
 import pytest
 
 from lab import peers, places
+from lab.client import message
+from lab.waiting import until
 from lab.daemon import Daemon
 
 DOMAIN = "contoso.test"
@@ -414,17 +416,44 @@ def test_the_daemon_takes_a_rotation_and_keeps_its_keys(make_world):
     assert world.daemon.run("dkim", "rotate", DOMAIN, "--cancel").returncode == 0
 
 
+def signs_with(world):
+    """The selector in the signature of a message that goes out now."""
+    with world.connector() as client:
+        trace_id = client.send("alice@contoso.test", "bob@fabrikam.test", message("alice@contoso.test", "bob@fabrikam.test"))
+    world.daemon.trace_of(trace_id, "Delivered")
+    return re.search(r"\bs=([^;]+);", world.receiver.messages[-1].header("DKIM-Signature") or "s=nobody;")[1]
+
+
 def test_the_switch_waits_for_a_record_that_is_missing(make_world):
     """The daemon goes on with the old key, says so, and goes over when the record is there."""
     world = make_world()
     world.daemon.cli("dkim", "keygen", DOMAIN, "--selector", "s1")
     world.rewrite(tenant='dkim "contoso.test" { selector = "s1"  key = "keys/contoso.test.s1.pem" }')
     world.start("fabrikam.test")
-    new = world.daemon.rows("dkim", "rotate", DOMAIN, "--after", "1s")[0]["new"][0]["selector"]
+    assert signs_with(world) == "s1"
+    new = world.daemon.rows("dkim", "rotate", DOMAIN, "--after", "0")[0]["new"][0]["selector"]
     line = world.daemon.wait_log("ALARM: dkim rotation held")
     assert f"domain=contoso.test selector={new}" in line, line
+    assert signs_with(world) == "s1"
     with open(world.folder / "zone", "a", encoding="ascii") as zone:
         zone.write(world.daemon.cli("dkim", "record"))
     assert world.daemon.run("reload").returncode == 0  # a zone file is read anew then
     world.daemon.wait_log("dkim rotation goes on")
+    assert signs_with(world) == new
     assert world.daemon.run("dkim", "check").returncode == 0
+
+
+def test_the_switch_comes_by_the_clock(make_world):
+    world = make_world()
+    world.daemon.cli("dkim", "keygen", DOMAIN, "--selector", "s1")
+    world.rewrite(tenant='dkim "contoso.test" { selector = "s1"  key = "keys/contoso.test.s1.pem" }')
+    new = world.daemon.rows("dkim", "rotate", DOMAIN)[0]["new"][0]["selector"]
+    with open(world.folder / "zone", "a", encoding="ascii") as zone:
+        zone.write(world.daemon.cli("dkim", "record"))
+    move(world.daemon, started=-1, switch=8 / 86400, keep=1)
+    switch = datetime.datetime.fromisoformat(rotation(world.daemon)["switch"].replace("Z", "+00:00"))
+    world.start("fabrikam.test")
+    seen = []
+    until(lambda: seen.append((datetime.datetime.now(datetime.timezone.utc), signs_with(world))) or seen[-1][1] != "s1", what=lambda: seen)
+    assert seen[-1][1] == new and seen[-1][0] >= switch - datetime.timedelta(seconds=2)
+    assert len(seen) > 1 or seen[0][0] >= switch, seen  # before it, it was the old one
