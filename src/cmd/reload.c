@@ -111,7 +111,8 @@ static bool dns_changed(struct daemon *d, const struct settings *next) {
     bool same = now->dns.server_count == next->dns.server_count &&
                 str_eq(str_of(now->dns.zone_file), str_of(next->dns.zone_file)) &&
                 str_eq(str_of(now->dns.trust_anchor), str_of(next->dns.trust_anchor)) &&
-                now->dns.serve_expired_ms == next->dns.serve_expired_ms;
+                now->dns.serve_expired_ms == next->dns.serve_expired_ms &&
+                now->dns.timeout_ms == next->dns.timeout_ms;
     for (size_t i = 0; same && i < now->dns.server_count; i++)
         same = str_eq(now->dns.servers[i], next->dns.servers[i]);
     return !same || next->dns.zone_file != NULL;

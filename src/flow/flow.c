@@ -143,6 +143,7 @@ int flow_resolver(const struct settings *s, struct worker *worker, struct arena 
         .zone_file = s->dns.zone_file,
         .trust_anchor = s->dns.trust_anchor,
         .serve_expired_s = (uint32_t)(s->dns.serve_expired_ms / 1000),
+        .timeout_ms = s->dns.timeout_ms,
     };
     return resolver_new(worker, &settings, arena, ret_why, ret);
 }

@@ -37,6 +37,7 @@ struct unbound_resolver {
     struct dns_cache *cache;
     struct map *queries; /* by type and name */
     unsigned users;      /* look-ups and letters that still look at this */
+    int64_t timeout_ms;  /* of one look-up; 0: none */
 };
 
 struct query {
@@ -168,6 +169,8 @@ static struct query *query_join(struct unbound_resolver *r, struct str name, enu
 static void ask(struct unbound_resolver *r, struct str name, enum dns_type type, int64_t deadline,
                 struct arena *arena, struct dns_answer *ret) {
     int64_t now = clock_mono_ms(), patience = deadline;
+    if (r->timeout_ms && patience > now + r->timeout_ms)
+        patience = now + r->timeout_ms;
     if (dns_cache_get(r->cache, name, type, now, arena, ret))
         return;
     bool stale = dns_cache_stale(r->cache, name, type, now, arena, ret);
@@ -296,6 +299,7 @@ int resolver_new(struct worker *worker, const struct dns_settings *settings, str
     r->worker = worker;
     r->users = 1;
     r->queries = map_new(false);
+    r->timeout_ms = settings->timeout_ms;
     r->cache = dns_cache_new(CACHE_MAX, settings->serve_expired_s);
     int error = settings->zone_file ? zone_load(settings->zone_file, arena, ret_why, &r->zone) : 0;
     if (!error && !(r->unbound = ub_ctx_create_event(worker_base(worker)))) {

@@ -69,6 +69,7 @@ struct dns_settings {
     const char *trust_anchor; /* NULL: no validation beyond the forwarders' */
     uint32_t
         serve_expired_s; /* how long an expired answer may serve when the network fails; 86,400 by default */
+    int64_t timeout_ms;  /* the longest that one look-up waits, whatever its deadline; 0: no bound */
 };
 [[nodiscard]] int resolver_new(struct worker *, const struct dns_settings *, struct arena *arena,
                                struct str *ret_why, struct resolver **ret_resolver);

@@ -40,7 +40,7 @@ static void close_on_loop(void *arg) {
 
 /* Runs body in a fiber, with a resolver that forwards to the server (or to nobody: port 1) and knows `zone`.
  */
-static void run(void (*body)(void *), const char *zone, bool dead) {
+static void run(void (*body)(void *), const char *zone, bool dead, int64_t timeout_ms) {
     struct setting s = {.arena = arena_new(0)};
     dns_server_start(&s.server, "127.0.0.42");
     char server[64], path[64] = "";
@@ -52,8 +52,11 @@ static void run(void (*body)(void *), const char *zone, bool dead) {
         close(fd);
     }
     struct str servers[] = {str_of(server)}, why;
-    struct dns_settings settings = {
-        .servers = servers, .server_count = 1, .zone_file = zone ? path : NULL, .serve_expired_s = 86400};
+    struct dns_settings settings = {.servers = servers,
+                                    .server_count = 1,
+                                    .zone_file = zone ? path : NULL,
+                                    .serve_expired_s = 86400,
+                                    .timeout_ms = timeout_ms};
     atomic_store(&rt_run_failures, 0);
     assert_int_equal(rt_new(1, 1, NULL, &s.rt), 0);
     assert_int_equal(resolver_new(rt_worker(s.rt, 0), &settings, s.arena, &why, &s.resolver), 0);
@@ -252,6 +255,16 @@ static void hot(void *arg) {
     CHECK(clock_mono_ms() - start < TIMES / 50 * 10); /* 20 us, ten times that under sanitizers and load */
 }
 
+/* The bound of one look-up holds whatever the deadline is. */
+static void impatient(void *arg) {
+    struct setting *s = arg;
+    int64_t start = clock_mono_ms();
+    struct dns_answer a = look_up(s, "silent.twelve.example", DNS_A, 20000);
+    CHECK(a.status == DNS_FAILED && str_eq(a.why, STR("no answer in time")));
+    CHECK(clock_mono_ms() - start >= 300 && clock_mono_ms() - start < 5000);
+    CHECK(look_up(s, "ok.one.example", DNS_A, 20000).status == DNS_RECORDS);
+}
+
 /* Closing with look-ups under way: they end as failures. */
 static void ask_silent(void *arg) {
     struct asker *asker = arg;
@@ -304,10 +317,11 @@ static void zone(void *arg) {
     CHECK(look_up(s, "ok.eleven.example", DNS_A, 5000).status == DNS_RECORDS);
 }
 
-#define RUN_TEST(name, zone, dead)                                                                           \
+#define RUN_TEST(name, zone, dead) RUN_TIMED(name, zone, dead, 0)
+#define RUN_TIMED(name, zone, dead, timeout_ms)                                                              \
     static void run_##name(void **state) {                                                                   \
         (void)state;                                                                                         \
-        run(name, zone, dead);                                                                               \
+        run(name, zone, dead, timeout_ms);                                                                   \
     }
 RUN_TEST(answers, NULL, false)
 RUN_TEST(chains, NULL, false)
@@ -320,6 +334,7 @@ RUN_TEST(dead, NULL, true)
 RUN_TEST(together, NULL, false)
 RUN_TEST(hot, NULL, false)
 RUN_TEST(closing, NULL, false)
+RUN_TIMED(impatient, NULL, false, 300)
 RUN_TEST(zone, zone_text, false)
 
 static void test_settings(void **state) {
@@ -350,11 +365,11 @@ static void test_settings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_settings), cmocka_unit_test(run_answers), cmocka_unit_test(run_chains),
-        cmocka_unit_test(run_rcodes),    cmocka_unit_test(run_gone),    cmocka_unit_test(run_bad_servers),
-        cmocka_unit_test(run_lame),      cmocka_unit_test(run_slow),    cmocka_unit_test(run_dead),
-        cmocka_unit_test(run_together),  cmocka_unit_test(run_hot),     cmocka_unit_test(run_closing),
-        cmocka_unit_test(run_zone),
+        cmocka_unit_test(test_settings), cmocka_unit_test(run_answers),   cmocka_unit_test(run_chains),
+        cmocka_unit_test(run_rcodes),    cmocka_unit_test(run_gone),      cmocka_unit_test(run_bad_servers),
+        cmocka_unit_test(run_lame),      cmocka_unit_test(run_slow),      cmocka_unit_test(run_dead),
+        cmocka_unit_test(run_together),  cmocka_unit_test(run_hot),       cmocka_unit_test(run_closing),
+        cmocka_unit_test(run_zone),      cmocka_unit_test(run_impatient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
