@@ -143,26 +143,23 @@ static struct str seen_line(struct arena *a, const struct forecast *f) {
                       f->dmarc_why.len ? ": " : "", STR_FMT(f->dmarc_why));
 }
 
-/* Each address that a receiver sees differently from the one before; each warning once. */
+/* Each address that a receiver sees differently from the one before, with what to be warned of. */
 static void print_seen(struct cli *cli, const struct explain_view *v) {
-    struct str before = STR(""), warned = STR("");
+    struct str before = STR("");
     char address[IP_TEXT_SIZE];
     for (size_t i = 0; i < v->forecast_count; i++) {
         const struct explain_forecast *f = &v->forecasts[i];
         struct str text = seen_line(cli->arena, &f->seen);
-        if (!str_eq(text, before))
-            line(cli, i ? "" : "seen as",
-                 str_printf(cli->arena, "from %s: %.*s", ip_text(&f->source->ip, address), STR_FMT(text)));
+        if (str_eq(text, before))
+            continue;
         before = text;
+        line(cli, i ? "" : "seen as",
+             str_printf(cli->arena, "from %s: %.*s", ip_text(&f->source->ip, address), STR_FMT(text)));
+        if (f->seen.warning.len)
+            painted(cli, "WARNING", CLI_YELLOW, f->seen.warning);
     }
     if (v->not_asked)
         line(cli, "", str_printf(cli->arena, "and %zu more, not asked", v->not_asked));
-    for (size_t i = 0; i < v->forecast_count; i++) {
-        struct str warning = v->forecasts[i].seen.warning;
-        if (warning.len && !str_eq(warning, warned))
-            painted(cli, "WARNING", CLI_YELLOW, warning);
-        warned = warning.len ? warning : warned;
-    }
 }
 
 void explain_text(const struct explain_view *v) {

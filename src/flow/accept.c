@@ -10,7 +10,7 @@
 #include "trace/trace.h"
 #include <stdatomic.h>
 
-enum { SUBJECT_MAX = 512, MESSAGE_ID_MAX = 500, TRACE_BACKLOG_MAX = 150 * 1000 };
+enum { SUBJECT_MAX = 512, EXPANSION_MAX = 1000, MESSAGE_ID_MAX = 500, TRACE_BACKLOG_MAX = 150 * 1000 };
 
 /* ---- waiting for the spool ---- */
 
@@ -198,6 +198,21 @@ void accept_trace_facts(const struct acceptance *a, struct trace_event *event) {
     event->reference = a->references.len ? a->references : STR_NULL;
 }
 
+/* "forwarded to a, b". */
+static struct str expansion(const struct acceptance *a, const struct envelope_named *named) {
+    struct buf text __attribute__((cleanup(buf_free))) = {0};
+    buf_str(&text, named->kind == RECIPIENT_RETURN ? STR("returned to ") : STR("forwarded to "));
+    size_t before = text.len;
+    for (size_t i = 0; i < a->envelope.copy_count; i++) {
+        const struct envelope_copy *copy = &a->envelope.copies[i];
+        if (!str_eq(copy->named, named->address))
+            continue;
+        buf_str(&text, text.len > before ? STR(", ") : STR(""));
+        buf_str(&text, copy->to.address);
+    }
+    return str_copy(a->arena, str_head(buf_view(&text), EXPANSION_MAX));
+}
+
 /* What became of the recipients that were named: a forward's is expanded, unless it keeps a copy itself. */
 static void trace_expanded(struct flow *flow, const struct acceptance *a, struct trace_event event) {
     for (size_t i = 0; i < a->envelope.named_count; i++) {
@@ -209,7 +224,7 @@ static void trace_expanded(struct flow *flow, const struct acceptance *a, struct
             continue;
         event.recipient = named->address;
         event.status = TRACE_STATUS_EXPANDED;
-        event.reply = named->reason;
+        event.reply = expansion(a, named);
         flow_trace(flow, &event);
     }
 }

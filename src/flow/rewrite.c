@@ -49,7 +49,9 @@ static int vouch(const struct acceptance *a, const struct decision *d, struct st
     if (!a->content->hash) /* nobody has a key */
         return 0;
     v.signer_count = rewrite_signers(a, d, v.signers);
-    if (tenant && a->verified.checked && signing_keys(tenant, tenant->domains[0], a->arrival, own))
+    /* What can't be judged now is not sealed: cv=fail would break the chain for good. */
+    bool seal = tenant && a->verified.checked && !a->verified.arc.temporary;
+    if (seal && signing_keys(tenant, tenant->domains[0], a->arrival, own))
         v.sealer = own[0];
     content_digest(a->content, v.digest);
     v.header = str_printf(a->arena, "%.*s%.*s", STR_FMT(a->prefix), STR_FMT(a->content->header.whole));
