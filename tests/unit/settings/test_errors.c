@@ -38,6 +38,12 @@ static const struct {
      .errors = {"@/t.conf:6: `max-size` is 104857600 bytes, but with this `disk-limit` of the spool 50069504 "
                 "is the "
                 "most: make it smaller, or `disk-limit` at least 384mb"}},
+    {GOOD "listener a { bind = {127.0.0.1:25} accept = {forwards} }",
+     .errors = {"@/t.conf:5: `forwards` is nothing that can be accepted: `forward` is"}},
+    {GOOD "tls { certificate = cert.pem key = key.pem }\nlistener a { bind = {127.0.0.1:25} auth = required "
+          "accept = "
+          "{forward} }",
+     .errors = {"@/t.conf:6: listener `a` can't take mail from outside while `auth = required`"}},
     {GOOD "listener a { bind = {127.0.0.1:25} proxy = {10.0.0.1/8, proxy.example} }",
      .errors =
          {"@/t.conf:5: `10.0.0.1/8` is no network: bits right of the prefix are set, or it runs backwards",

@@ -50,7 +50,8 @@ static void test_all(void **state) {
              "= 2s data-timeout = 3s }\n"
              "listener b { bind = {127.0.0.1:4650} tls = implicit auth = required max-connections = 9 "
              "max-connections-per-client = 4 }\n"
-             "listener c { bind = {127.0.0.1:2526} tls = none proxy = {192.0.2.0/24, \"::1\"} xforward = "
+             "listener c { bind = {127.0.0.1:2526} tls = none accept = {forward} proxy = {192.0.2.0/24, "
+             "\"::1\"} xforward = "
              "{10.0.0.1-10.0.0.9} }\n"
              "tls { certificate = cert.pem key = key.pem }\n"
              "tenant contoso { domains = {contoso.example} users = users pools { normal = normal } }\n"
@@ -72,6 +73,8 @@ static void test_all(void **state) {
     assert_int_equal(a->bind[1].port, 2525);
     assert_int_equal(a->tls, LISTENER_TLS_OPPORTUNISTIC);
     assert_int_equal(a->auth, LISTENER_AUTH_NONE);
+    assert_false(a->accept_forward);
+    assert_true(s->listeners[2].accept_forward);
     assert_int_equal(a->max_size, 1 << 20);
     assert_int_equal(a->max_recipients, 7);
     assert_int_equal(a->timeout_ms, 2000);

@@ -1,4 +1,5 @@
 #include "scratch.h"
+#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -280,6 +281,44 @@ static void test_damaged_file(void **state) {
     }
 }
 
+/* As version 0.1 wrote it. */
+static void make_old(const char *path) {
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "ALTER TABLE event DROP COLUMN arc; ALTER TABLE latest DROP COLUMN arc;"
+                                  "ALTER TABLE event DROP COLUMN original_client_reason;"
+                                  "ALTER TABLE latest DROP COLUMN original_client_reason;"
+                                  "PRAGMA user_version=1",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* A day that an earlier version wrote can be asked and written to as any other. */
+static void test_earlier_version(void **state) {
+    struct scratch *s = *state;
+    struct trace_page page;
+    struct trace_id id = scratch_id(NOON - DAY, 1);
+    scratch_open(s, NULL);
+    scratch_emit(s, received(&id, "b@x", NOON - DAY));
+    scratch_close(s);
+    make_old(scratch_file(s, NOON - DAY));
+    scratch_open(s, NULL);
+    struct trace_event *rows = scratch_query(s, (struct trace_filter){0}, &page);
+    assert_int_equal(page.rows, 1);
+    assert_string_equal(page.warning, "");
+    assert_true(str_eq(rows[0].subject, STR("hello")));
+    assert_null(rows[0].arc.at);
+    struct trace_event end_of_it = sent(&id, "b@x", NOON);
+    end_of_it.arc = STR("none");
+    scratch_emit(s, end_of_it);
+    scratch_flush(s);
+    rows = scratch_query(s, (struct trace_filter){0}, &page);
+    assert_true(str_eq(rows[0].arc, STR("none")));
+    assert_int_equal(rows[0].status, TRACE_STATUS_DELIVERED);
+}
+
 static void test_removed_file(void **state) {
     struct scratch *s = *state;
     size_t count;
@@ -331,6 +370,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_ids_without_time, begin, end),
         cmocka_unit_test_setup_teardown(test_one_writer, begin, end),
         cmocka_unit_test_setup_teardown(test_damaged_file, begin, end),
+        cmocka_unit_test_setup_teardown(test_earlier_version, begin, end),
         cmocka_unit_test_setup_teardown(test_removed_file, begin, end),
         cmocka_unit_test_setup_teardown(test_trouble_passes, begin, end),
     };
