@@ -195,6 +195,9 @@ static int read_request(struct cli *cli, const struct cli_arguments *arguments, 
         return cli_usage(cli, "--client %.*s: an IP address is wanted", STR_FMT(client));
     ret->tenant = cli_value(arguments, "tenant");
     ret->helo = cli_value(arguments, "helo");
+    ret->certificate = str_lower(cli->arena, cli_value(arguments, "certificate"));
+    if (ret->certificate.len && ip_is_none(&ret->client))
+        return cli_usage(cli, "--certificate: the address of the --client that shows it is wanted too");
     int bad = read_address(cli, "from", from, ADDRESS_ALLOW_NULL, &ret->from);
     if (!bad)
         bad = read_address(cli, "to", to, 0, &ret->to);
@@ -237,6 +240,7 @@ static const struct cli_option options[] = {
     {"to", 0, "ADDRESS", "one recipient"},
     {"client", 0, "IP", "the client that would bring it; without it a local program"},
     {"helo", 0, "NAME", "what the client says in EHLO"},
+    {"certificate", 0, "NAME", "a name in the client's certificate, as if it verified"},
     {"tenant", 0, "TENANT", "its connector with that client, else one of its users"},
     {0},
 };

@@ -35,12 +35,23 @@ static bool from_outside(const struct settings *s, const struct explain_request 
     return true;
 }
 
+static int believed(void *arg, const struct tls_trust *trust, struct arena *arena, struct str *ret_why) {
+    (void)arg, (void)trust, (void)arena, (void)ret_why;
+    return 0;
+}
+
 /* Step 1: who sent it. */
 static bool attribute_it(const struct settings *s, const struct explain_request *q, struct acceptance *a,
                          struct outcome *ret_refusal) {
     struct header header;
     struct address_list from = {0};
+    struct certificate_facts certificate = {0};
     struct sender_facts facts = {.client = q->client, .reverse_path = q->from};
+    if (q->certificate.len) {
+        struct certificate_client client = {.names = &q->certificate, .name_count = 1, .verify = believed};
+        policy_connectors_by_certificate(s->policy, &client, a->arena, &certificate);
+        facts.certificate = &certificate;
+    }
     if (header_parse(a->arena, q->message, 0, &header) == 0) {
         struct str value = header_value(a->arena, &header, STR("From"));
         if (value.at && address_list_parse(a->arena, value, &from) == 0)

@@ -4,12 +4,13 @@
 #include "flow/accept.h"
 
 struct explain_request {
-    struct str from;    /* reverse-path, wire form; empty: null */
-    struct str to;      /* one recipient */
-    struct ip client;   /* the connecting address; none: an authenticated user, or the local socket */
-    struct str helo;    /* what it said; "" nothing */
-    struct str tenant;  /* empty: found by client or From; else it counts as its user's (and no client) */
-    struct str message; /* header at least; CRLF or LF line ends */
+    struct str from;        /* reverse-path, wire form; empty: null */
+    struct str to;          /* one recipient */
+    struct ip client;       /* the connecting address; none: an authenticated user, or the local socket */
+    struct str helo;        /* what it said; "" nothing */
+    struct str certificate; /* a name in its certificate, taken for verified; "" none */
+    struct str tenant;      /* empty: found by client or From; else it counts as its user's (and no client) */
+    struct str message;     /* header at least; CRLF or LF line ends */
 };
 
 /* One of the copies that leave. */
