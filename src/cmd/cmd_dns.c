@@ -144,16 +144,18 @@ static int run_loaded(struct cli *cli, const struct cli_arguments *arguments, co
     struct plan plan = build(cli, s);
     if (strcmp(arguments->words[0], "plan") == 0)
         return print_plan(cli, &plan);
+    if (strcmp(arguments->words[0], "publish") == 0)
+        return cmd_dns_publish(cli, s, &plan);
     return cmd_dns_zone(cli, arguments, s, &plan);
 }
 
 static int run(struct cli *cli, const struct cli_arguments *arguments) {
-    static const char *const words[] = {"plan", "zone", "ranges"};
+    static const char *const words[] = {"plan", "zone", "publish", "ranges"};
     enum { WORDS = sizeof words / sizeof *words };
     struct settings *settings = NULL;
     size_t known = 0;
     if (!arguments->word_count)
-        return cli_usage(cli, "sluice dns plan, zone or ranges?");
+        return cli_usage(cli, "sluice dns plan, zone, publish or ranges?");
     while (known < WORDS && strcmp(words[known], arguments->words[0]) != 0)
         known++;
     if (known == WORDS)
@@ -178,5 +180,5 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cmd_dns = {
-    "dns", "plan | zone --out DIR | zone --diff | zone --nsupdate | ranges",
-    "What must stand in the DNS for the addresses, as records, zone files or ranges", options, run};
+    "dns", "plan | zone --out DIR | zone --diff | zone --nsupdate | publish | ranges",
+    "What must stand in the DNS for the addresses, as records, zone files, updates or ranges", options, run};

@@ -13,7 +13,7 @@ static int cant_write(struct cli *cli, const char *path) {
 }
 
 /* Whole or not at all: a server may read the old file meanwhile. */
-static int write_file(struct cli *cli, const char *path, struct str text) {
+int cmd_dns_write(struct cli *cli, const char *path, struct str text) {
     const char *draft = str_printf(cli->arena, "%s.new", path).at;
     FILE *file = fopen(draft, "we");
     if (!file)
@@ -39,7 +39,7 @@ static int write_zones(struct cli *cli, const char *folder, const struct setting
         buf_clear(&text);
         zone_text(&text, plan, i, &s->identity, serial);
         int bad =
-            write_file(cli, str_printf(cli->arena, "%s/%.*s", folder, STR_FMT(name)).at, buf_view(&text));
+            cmd_dns_write(cli, str_printf(cli->arena, "%s/%.*s", folder, STR_FMT(name)).at, buf_view(&text));
         if (bad)
             return bad;
         if (cli->json)
@@ -123,7 +123,7 @@ int cmd_dns_zone(struct cli *cli, const struct cli_arguments *arguments, const s
         return write_zones(cli, folder.at, s, plan);
     }
     struct buf out __attribute__((cleanup(buf_free))) = {0};
-    zone_nsupdate(&out, plan);
+    zone_nsupdate(&out, plan, STR(""));
     cli_print(cli, buf_view(&out));
     return CLI_DONE;
 }

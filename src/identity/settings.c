@@ -19,6 +19,13 @@ const struct config_option identity_options[] = {
      .kind = CONFIG_LIST,
      .doc = "Who serves these zones; one that stands in such a zone itself with its addresses: "
             "`ns1.example.net 192.0.2.53`. The first is the primary."},
+    {.name = "primary",
+     .kind = CONFIG_STRING,
+     .doc = "Where `sluice dns publish` sends dynamic updates: `192.0.2.53` or `192.0.2.53@5353`."},
+    {.name = "key",
+     .kind = CONFIG_STRING,
+     .preset_doc = "updates are not signed",
+     .doc = "File of the TSIG key that signs them, as `tsig-keygen` and `keymgr -t` write it."},
     {.name = "contact",
      .kind = CONFIG_STRING,
      .preset_doc = "hostmaster@ the domain",
@@ -190,6 +197,20 @@ static void read_contact(struct reading *r, struct identity_settings *s) {
         config_complain(r->errors, r->node, "contact", "`%.*s` is no plain mail address", STR_FMT(written));
 }
 
+static void read_primary(struct reading *r, struct identity_settings *s) {
+    struct str ip;
+    struct ip at;
+    uint64_t port = 53;
+    s->primary = ip = config_string(r->node, "primary");
+    ptrdiff_t mark = str_index(ip, '@');
+    bool good =
+        mark < 0 || (str_to_u64(str_from_index(ip, (size_t)mark + 1), &port) && port > 0 && port < 65536);
+    if (mark >= 0)
+        ip = str_head(ip, (size_t)mark);
+    if (s->primary.len && !(good && ip_parse(ip, &at)))
+        config_complain(r->errors, r->node, "primary", "`%.*s` is not IP or IP@port", STR_FMT(s->primary));
+}
+
 static void read_dmarc(struct reading *r, struct identity_settings *s) {
     s->dmarc = str_trim(config_string(r->node, "dmarc"));
     bool good = str_starts(s->dmarc, STR("p=none")) || str_starts(s->dmarc, STR("p=quarantine")) ||
@@ -201,7 +222,7 @@ static void read_dmarc(struct reading *r, struct identity_settings *s) {
                         "`dmarc` begins with p=none, p=quarantine or p=reject (RFC 7489 6.3)");
 }
 
-struct identity_settings identity_load(struct arena *arena, const struct config_node *root,
+struct identity_settings identity_load(struct arena *arena, const struct config_node *root, const char *state,
                                        const struct pools *pools, struct config_errors *errors) {
     struct reading r = {arena, config_section_or_empty(root, "identity"), errors};
     struct identity_settings s = {.ttl = config_duration_ms(r.node, "ttl") / SECOND};
@@ -210,5 +231,7 @@ struct identity_settings identity_load(struct arena *arena, const struct config_
     read_servers(&r, &s);
     read_contact(&r, &s);
     read_dmarc(&r, &s);
+    read_primary(&r, &s);
+    s.key = config_path(arena, r.node, "key", state);
     return s;
 }

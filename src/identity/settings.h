@@ -29,10 +29,13 @@ struct identity_settings {
     struct str contact; /* "hostmaster@example.net" */
     struct str dmarc;   /* "p=none" */
     int64_t ttl;        /* seconds */
+    struct str primary; /* "192.0.2.53@53", where updates go; empty: not set */
+    const char *key;    /* absolute name of the TSIG key's file; NULL: updates are not signed */
 };
 
 /* The table of `identity`, for the configuration's root. */
 extern const struct config_option identity_options[];
-/* Problems go to `errors`; the result then lacks what was wrong. In the arena. */
-struct identity_settings identity_load(struct arena *, const struct config_node *root, const struct pools *,
-                                       struct config_errors *);
+/* `state` is where relative file names start. Problems go to `errors`; the result then lacks what was wrong.
+ * In the arena. */
+struct identity_settings identity_load(struct arena *, const struct config_node *root, const char *state,
+                                       const struct pools *, struct config_errors *);

@@ -135,39 +135,84 @@ struct zone_faults zone_faults(struct arena *arena, const struct plan *plan,
 
 /* ---- nsupdate ---- */
 
-static bool same_set(const struct plan_record *a, const struct plan_record *b) {
-    return strcmp(a->type, b->type) == 0 && str_eq_nocase(a->name, b->name);
+struct script {
+    struct buf *out;
+    size_t updates; /* in the message that is being written */
+};
+
+static void end_message(struct script *s) {
+    if (s->updates)
+        buf_str(s->out, STR("send\n"));
+    s->updates = 0;
+}
+
+static void begin_update(struct script *s, struct str zone) {
+    if (s->updates++ == 0)
+        buf_printf(s->out, "zone %.*s.\n", STR_FMT(zone));
+}
+
+static struct str key_of(struct arena *arena, const struct plan *plan, const struct plan_record *r) {
+    return str_lower(arena, str_printf(arena, "%.*s %.*s %s", STR_FMT(plan->zones[r->zone].name),
+                                       STR_FMT(r->name), r->type));
 }
 
 /* Records of one name and type stand together in the plan, except where a name has several reasons to be:
  * then the later ones are added to the first. */
-static void update_zone(struct buf *out, const struct plan *plan, const struct plan_zone *zone) {
-    const struct plan_record *last = NULL;
-    struct map *seen = map_new(true);
-    size_t updates = 0;
+static void update_zone(struct script *s, const struct plan *plan, const struct plan_zone *zone,
+                        struct arena *arena, struct map *seen) {
+    struct str last = STR_NULL;
     for (size_t i = 0; i < zone->count; i++) {
         const struct plan_record *r = &plan->records[zone->first + i];
-        bool first = !last || !same_set(last, r);
-        char key[NAME_LENGTH_MAX + 16];
-        int len = snprintf(key, sizeof key, "%s %.*s", r->type, STR_FMT(r->name));
-        if (first && updates >= UPDATES_A_MESSAGE)
-            buf_str(out, STR("send\n")), updates = 0;
-        if (updates == 0)
-            buf_printf(out, "zone %.*s.\n", STR_FMT(zone->name));
-        if (first && !map_put(seen, str_from(key, (size_t)len), seen))
-            buf_printf(out, "update delete %.*s %s\n", STR_FMT(r->name), r->type), updates++;
-        buf_printf(out, "update add %.*s %lld %s %.*s\n", STR_FMT(r->name), (long long)r->ttl, r->type,
+        struct str key = key_of(arena, plan, r);
+        if (s->updates >= UPDATES_A_MESSAGE && !str_eq(key, last))
+            end_message(s);
+        begin_update(s, zone->name);
+        if (!map_put(seen, key, seen))
+            buf_printf(s->out, "update delete %.*s %s\n", STR_FMT(r->name), r->type);
+        buf_printf(s->out, "update add %.*s %lld %s %.*s\n", STR_FMT(r->name), (long long)r->ttl, r->type,
                    STR_FMT(r->data));
-        updates++;
-        last = r;
+        last = key;
     }
-    if (updates)
-        buf_str(out, STR("send\n"));
-    map_free(seen);
+    end_message(s);
 }
 
-void zone_nsupdate(struct buf *out, const struct plan *plan) {
+/* What was published once and is planned no more. */
+static void remove_stale(struct script *s, struct str published, const struct map *seen) {
+    struct str line, zone = STR_NULL;
+    while (str_cut(&published, '\n', &line)) {
+        struct str rest = line, word;
+        if (!line.len || map_get(seen, line) || !str_cut(&rest, ' ', &word))
+            continue;
+        if (s->updates >= UPDATES_A_MESSAGE || !str_eq(word, zone))
+            end_message(s);
+        zone = word;
+        begin_update(s, zone);
+        buf_printf(s->out, "update delete %.*s\n", STR_FMT(rest));
+    }
+    end_message(s);
+}
+
+void zone_nsupdate(struct buf *out, const struct plan *plan, struct str published) {
+    struct script script = {.out = out};
+    struct arena *arena = arena_new(0);
+    struct map *seen = map_new(false);
     for (size_t i = 0; i < plan->zone_count; i++)
         if (plan->zones[i].owner == PLAN_OURS)
-            update_zone(out, plan, &plan->zones[i]);
+            update_zone(&script, plan, &plan->zones[i], arena, seen);
+    remove_stale(&script, published, seen);
+    map_free(seen);
+    arena_free(arena);
+}
+
+void zone_published(struct buf *out, const struct plan *plan) {
+    struct arena *arena = arena_new(0);
+    struct str last = STR_NULL;
+    for (size_t i = 0; i < plan->record_count; i++) {
+        const struct plan_record *r = &plan->records[i];
+        struct str key = key_of(arena, plan, r);
+        if (plan->zones[r->zone].owner == PLAN_OURS && !str_eq(key, last))
+            buf_printf(out, "%.*s\n", STR_FMT(key));
+        last = key;
+    }
+    arena_free(arena);
 }

@@ -234,7 +234,7 @@ static int load(struct arena *arena, const struct config_node *root, const struc
     read_root(&l);
     read_pools(&l);
     read_pool_files(&l);
-    s->identity = identity_load(arena, root, s->pools, errors);
+    s->identity = identity_load(arena, root, s->state, s->pools, errors);
     read_tls(&l);
     read_stores(&l);
     settings_listeners(&l);

@@ -145,7 +145,7 @@ class Planned:
 
     def __init__(self, folder, setup):
         self.folder, self.setup = folder, setup
-        self.config, self.port = folder / "sluice.conf", places.free_port(SERVER)
+        self.config, self.port = folder / "sluice.conf", places.free_port(SERVER, "127.0.0.1")
         self.write(setup)
         self.records = [json.loads(line) for line in self.run("plan", "--json").splitlines()]
 
@@ -363,11 +363,65 @@ def test_the_plan_beside_what_is_live(served):
     served.server.start()
 
 
+# BIND listens at addresses of interfaces only.
+PRIMARY = {"knot": (zone_server.ZoneServer, SERVER), "bind": (zone_server.Bind, "127.0.0.1")}
+
+
+@pytest.mark.parametrize("server", PRIMARY)
+def test_publish_with_tsig(folder, server):
+    """A primary holds what is planned, and after a change no more than that; what others put there stays."""
+    if not zone_server.available() or (server == "bind" and not zone_server.NAMED.exists()):
+        missing(f"{server} or nsupdate is not there (tools/setup test)")
+    program, address = PRIMARY[server]
+    secret = base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+    (folder / "state").mkdir()
+    (folder / "key").write_text(f'key "sluice" {{ algorithm hmac-sha256; secret "{secret}"; }};\n')
+    setup = four_pools(folder, ["192.0.2.64/30", "2001:db8:25:1::7"])
+    setup.more += "\n"
+    planned = Planned(folder, setup)
+    setup.more = setup.more.replace("identity {", f'identity {{ primary = "{address}@{planned.port}"  key = "{folder}/key" ')
+    planned.write(setup)
+    zones = folder / "zones"
+    zones.mkdir()
+    ours = sorted({r["zone"] for line in planned.run("zone", "--out", folder / "all", "--json").splitlines() for r in [json.loads(line)]
+                   if "; All that" in (folder / "all" / r["file"]).read_text()})
+    for name in ours:
+        (zones / name).write_text(f"{name}. 60 IN SOA ns.example.org. h.example.org. 1 3600 600 86400 60\n{name}. 60 IN NS ns.example.org.\nother.{name}. 60 IN TXT kept\n")
+    primary = program(folder / "server", address, planned.port, {name: zones / name for name in ours}, secret=secret).start()
+
+    def check(records):
+        for name, rtype in {(r["name"], r["type"]) for r in records}:
+            if any(name.endswith(f"{z}.") for z in ours) and (rtype != "CNAME" and rtype != "NS"):
+                assert {d.lower() for d in primary.records(name, rtype)} == {r["data"].lower() for r in records if (r["name"], r["type"]) == (name, rtype)}, (name, rtype)
+
+    try:
+        assert "contoso.com: not sent: it is the customer's" in planned.run("publish")
+        check(planned.records)
+        assert primary.records("mail-bl2on0019.outbound.example.net.", "A") == {"192.0.2.66"}
+
+        setup.pools[0].addresses[""].remove("192.0.2.64/30")
+        planned.write(setup)
+        planned.records = [json.loads(line) for line in planned.run("plan", "--json").splitlines()]
+        planned.run("publish", "--json")
+        check(planned.records)
+        assert not primary.records("mail-bl2on0019.outbound.example.net.", "A")
+        assert not primary.records("66.64-30.2.0.192.in-addr.arpa.", "PTR")
+        assert all(primary.records(f"other.{z}.", "TXT") == {'"kept"'} for z in ours)
+
+        (folder / "key").write_text(f'key "sluice" {{ algorithm hmac-sha256; secret "{secret[:-8]}AAAAAAA="; }};\n')
+        planned.run("publish", code=1)
+        assert "nsupdate failed" in planned.said
+    finally:
+        primary.stop()
+
+
 def test_bad_words(folder):
     planned = Planned(folder, four_pools(folder))
-    for words in (["plam"], [], ["plan", "more"], ["plan", "--out", "x"], ["zone"], ["zone", "--out", folder / "a", "--nsupdate"]):
+    for words in (["plam"], [], ["plan", "more"], ["plan", "--out", "x"], ["publish", "--diff"], ["zone"], ["zone", "--out", folder / "a", "--nsupdate"]):
         planned.run(*words, code=2)
         assert "sluice:" in planned.said
+    planned.run("publish", code=2)
+    assert "primary" in planned.said
     planned.run("zone", "--out", folder / "no" / "such", code=1)
     assert "No such file" in planned.said
     planned.config.write_text(planned.config.read_text().replace("{n}", ""))

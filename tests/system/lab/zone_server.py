@@ -10,16 +10,20 @@ import dns.query
 import dns.rcode
 import dns.rdatatype
 
+from . import places
 from .waiting import until
 
 KNOTD = pathlib.Path("/usr/sbin/knotd")
+NAMED = places.PEERS / "bind9/usr/sbin/named"
 
 
 class ZoneServer:
-    """Serves `zones`, name -> file, at one address and port. With `update` it takes dynamic updates from anywhere."""
+    """Serves `zones`, name -> file, at one address and port. With `update` it takes dynamic updates from anywhere, with `secret` those that are
+    signed with the key "sluice"."""
 
-    def __init__(self, folder, address, port, zones, update=False):
+    def __init__(self, folder, address, port, zones, update=False, secret=None):
         self.folder, self.address, self.port = pathlib.Path(folder), address, port
+        key = f"key:\n  - id: sluice\n    algorithm: hmac-sha256\n    secret: {secret}\n" if secret else ""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "knot.conf").write_text(f"""server:
     listen: {address}@{port}
@@ -29,16 +33,17 @@ class ZoneServer:
     background-workers: 1
 database:
     storage: {self.folder}
-acl:
+{key}acl:
   - id: update
     action: update
+""" + ("    key: sluice\n" if secret else "") + f"""
 template:
   - id: default
     semantic-checks: on
     zonefile-sync: -1
     journal-content: none
 zone:
-""" + "".join(f"  - domain: {name}.\n    file: {file}\n" + ("    acl: update\n" if update else "") for name, file in zones.items()))
+""" + "".join(f"  - domain: {name}.\n    file: {file}\n" + ("    acl: update\n" if update or secret else "") for name, file in zones.items()))
 
     def start(self):
         log = self.folder / "log"
@@ -84,6 +89,27 @@ zone:
         if qtype == "PTR":
             return [((name, qtype), r.target.to_text(True)) for r in found]
         return []
+
+
+class Bind(ZoneServer):
+    """The same by BIND's named."""
+
+    def __init__(self, folder, address, port, zones, secret):
+        self.folder, self.address, self.port = pathlib.Path(folder), address, port
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "named.conf").write_text(f"""options {{
+    directory "{self.folder}"; pid-file "{self.folder}/pid"; session-keyfile "{self.folder}/session.key"; managed-keys-directory "{self.folder}";
+    listen-on port {port} {{ {address}; }}; listen-on-v6 {{ none; }}; recursion no; dnssec-validation no; minimal-responses yes; notify no;
+}};
+controls {{ }};
+key "sluice" {{ algorithm hmac-sha256; secret "{secret}"; }};
+""" + "".join(f'zone "{name}" {{ type primary; file "{file}"; allow-update {{ key sluice; }}; }};\n' for name, file in zones.items()))
+
+    def start(self):
+        log = self.folder / "log"
+        self.process = subprocess.Popen([NAMED, "-g", "-n", "1", "-c", self.folder / "named.conf"], stdout=open(log, "wb"), stderr=subprocess.STDOUT)
+        until(lambda: b" running" in log.read_bytes(), what=lambda: log.read_text())
+        return self
 
 
 def available():

@@ -25,7 +25,7 @@ static inline struct configured configure(struct str text) {
         fail_msg("%s", config_error_at(c.errors, 0));
     struct pool_options options = {.node = STR("node.example.net"), .here = config_string(root, "here")};
     c.pools = pools_load(c.arena, root, &options, c.errors);
-    c.settings = identity_load(c.arena, root, c.pools, c.errors);
+    c.settings = identity_load(c.arena, root, "/nowhere", c.pools, c.errors);
     return c;
 }
 

@@ -80,6 +80,8 @@ static void test_errors(void **state) {
          "t.conf:3: `a b@example.net` is no plain mail address"},
         {"identity { dmarc = none }",
          "t.conf:3: `dmarc` begins with p=none, p=quarantine or p=reject (RFC 7489 6.3)"},
+        {"identity { primary = ns1.example.net }", "t.conf:3: `ns1.example.net` is not IP or IP@port"},
+        {"identity { primary = \"192.0.2.53@0\" }", "t.conf:3: `192.0.2.53@0` is not IP or IP@port"},
         {"identity { ttl = 8d }", NULL},
     };
     (void)state;
