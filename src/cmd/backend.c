@@ -413,7 +413,8 @@ static struct outcome submit(struct daemon *d, struct acceptance *a) {
 }
 
 /* Its recipients, and its bytes on their way to the spool. */
-static struct outcome read_submission(struct daemon *d, const struct api_submission *in, struct acceptance *a) {
+static struct outcome read_submission(struct daemon *d, const struct api_submission *in,
+                                      struct acceptance *a) {
     struct outcome result = {.fate = OUTCOME_DONE};
     struct content_settings settings = {
         .authserv_id = a->settings->node, .digest = accept_signs(a->settings), .now = a->arrival};

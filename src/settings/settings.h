@@ -35,7 +35,7 @@ struct listener {
     enum listener_tls tls;
     enum listener_auth auth;
     bool accept_forward; /* takes mail from anybody for forwards and rewritten addresses */
-    int64_t max_size; /* bytes; EHLO SIZE */
+    int64_t max_size;    /* bytes; EHLO SIZE */
     unsigned max_recipients;
     unsigned max_connections, max_connections_per_client;
     unsigned max_commands;        /* per connection */

@@ -38,7 +38,7 @@ const char row_schema[] =
 
 #define ADDED(table)                                                                                         \
     "ALTER TABLE " table " ADD COLUMN arc TEXT; ALTER TABLE " table " ADD COLUMN original_client_reason "    \
-                                                                    "TEXT;"
+    "TEXT;"
 
 const char row_upgrade[] = ADDED("event") ADDED("latest");
 
