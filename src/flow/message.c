@@ -159,12 +159,11 @@ static struct outcome why_not(const struct message_source *s, int error, struct 
 
 static int open_converted(struct message_source *s, struct flow *flow, const struct spool_message *m,
                           const struct spool_group *group, struct arena *arena) {
-    size_t vouched = rewrite_vouched(group);
-    s->prefix = str_from_index(group->header_prefix, vouched);
+    s->prefix = str_from_index(group->header_prefix, rewrite_vouched(group));
     int error = scan(s);
     if (!error && !s->convert)
         s->prefix = group->header_prefix;
-    return error || !s->convert || !vouched ? error : sign_converted(s, flow, m, arena);
+    return error || !s->convert || !rewrite_signed(group, arena) ? error : sign_converted(s, flow, m, arena);
 }
 
 int message_open(struct flow *flow, const struct delivery *delivery, const struct spool_message *m,

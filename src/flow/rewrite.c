@@ -1,11 +1,15 @@
 #include "flow/rewrite.h"
 
+#include "auth/align.h"
 #include "auth/results.h"
 #include "auth/vouch.h"
 #include "base/clock.h"
 #include "policy/return_path.h"
 #include "policy/signing.h"
 #include "rt/fiber.h"
+#include "seeded_bug.h"
+
+enum { AUTHORS_MAX = 100 };
 
 /* ---- signatures ---- */
 
@@ -34,10 +38,44 @@ static int sign(const struct vouch *vouch, struct arena *arena, struct str *ret)
     return s.error;
 }
 
+/* Has what arrived proven that its author is of that domain, as DMARC asks? */
+static bool author_is_proven(const struct arrival_result *arrival, struct str domain) {
+    const struct spf_check *spf = &arrival->spf;
+    return arrival->checked && (arrival_aligned_dkim(arrival, domain) ||
+                                (spf->result == SPF_PASS && align_same_organisation(spf->domain, domain)));
+}
+
+/* Others wrote it, and its From claims our name, or may be read as if it did: a signature of ours would make
+ * that true for every receiver (DMARC), whoever it came from. */
+static bool author_is_a_claim(const struct acceptance *a, struct str signs) {
+#ifdef SLUICE_SEEDED_BUG_FORGED_AUTHOR_SIGNED
+    return false;
+#endif
+    const struct header *header = &a->content->header;
+    struct address_list from = {0};
+    if (!a->outside && !a->by.relayed)
+        return false;
+    if (header_count(header, STR("From")) != 1 ||
+        (!header->separated && header->body_at < a->content->head.len))
+        return true;
+    if (address_list_parse(a->arena, header_value(a->arena, header, STR("From")), &from) != 0 ||
+        !from.count || from.count > AUTHORS_MAX)
+        return true;
+    for (size_t i = 0; i < from.count; i++) {
+        struct str domain = from.items[i].address.domain;
+        if (align_same_organisation(domain, signs) && !author_is_proven(&a->verified, domain))
+            return true;
+    }
+    return false;
+}
+
 size_t rewrite_signers(const struct acceptance *a, const struct decision *d,
                        struct dkim_signer ret[DKIM_SIGN_MAX]) {
     struct str from = address_split(accept_from_address(a->arena, &a->content->header)).domain;
-    return mail_class_is_relay(d->class) ? 0 : signing_keys(a->by.tenant, from, a->arrival, ret);
+    if (mail_class_is_relay(d->class))
+        return 0;
+    size_t count = signing_keys(a->by.tenant, from, a->arrival, ret);
+    return count && author_is_a_claim(a, ret[0].domain) ? 0 : count;
 }
 
 /* The fields that vouch for the message, whoever gets it. */
@@ -81,6 +119,12 @@ size_t rewrite_vouched(const struct spool_group *group) {
     uint64_t bytes = 0;
     str_to_u64(spool_attribute_get(group->attributes, group->attribute_count, VOUCHED), &bytes);
     return bytes <= group->header_prefix.len ? (size_t)bytes : 0;
+}
+
+bool rewrite_signed(const struct spool_group *group, struct arena *arena) {
+    struct header ours;
+    return header_parse(arena, str_head(group->header_prefix, rewrite_vouched(group)), 0, &ours) == 0 &&
+           header_find(&ours, STR("DKIM-Signature"), NULL);
 }
 
 int rewrite_path(const struct acceptance *a, const struct decision *d, const struct envelope_copy *copy,

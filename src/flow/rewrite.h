@@ -8,7 +8,8 @@
                                const struct envelope_copy *, struct str *ret_path, struct str *ret_why);
 
 /* The keys that sign it. What is not verified keeps out of our name: a relay class is only sealed, which says
- * what we saw. */
+ * what we saw, and so is mail of others whose From is in the name that would sign, or not clear, unless its
+ * author was verified on arrival: SPF or DKIM passed, aligned with From. */
 size_t rewrite_signers(const struct acceptance *, const struct decision *,
                        struct dkim_signer ret[DKIM_SIGN_MAX]);
 
@@ -19,6 +20,8 @@ size_t rewrite_signers(const struct acceptance *, const struct decision *,
 
 /* How many bytes of its header prefix our signatures and seal are. */
 size_t rewrite_vouched(const struct spool_group *);
+/* Is there a signature among them, beside the seal? */
+bool rewrite_signed(const struct spool_group *, struct arena *);
 
 /* From a fiber: signs what was changed on its way out, as the tenant (NULL: nobody) does now for mail of the
  * From address `sender`. *ret_fields in the arena, "" when there is no key. */
