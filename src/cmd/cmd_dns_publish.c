@@ -89,14 +89,26 @@ static void add_server(struct buf *script, struct str primary) {
     buf_printf(script, "server %.*s %.*s\n", STR_FMT(ip), STR_FMT(port));
 }
 
+static void print_zone(struct cli *cli, const struct plan *plan, const struct plan_zone *zone) {
+    size_t sent = 0;
+    for (size_t i = 0; i < zone->count; i++) {
+        const struct plan_record *r = &plan->records[zone->first + i];
+        sent += !r->shared;
+        if (r->shared && !cli->json)
+            fprintf(cli->out, "%.*s %s: not sent: it belongs to the owner of the domain: %.*s\n",
+                    STR_FMT(r->name), r->type, STR_FMT(r->data));
+    }
+    if (cli->json)
+        fprintf(cli->out, "{\"zone\":\"%.*s\",\"records\":%zu}\n", STR_FMT(zone->name), sent);
+    else
+        fprintf(cli->out, "%.*s: %zu record%s\n", STR_FMT(zone->name), sent, sent == 1 ? "" : "s");
+}
+
 static void print_done(struct cli *cli, const struct plan *plan) {
     for (size_t i = 0; i < plan->zone_count; i++) {
         const struct plan_zone *zone = &plan->zones[i];
-        if (cli->json && zone->owner == PLAN_OURS)
-            fprintf(cli->out, "{\"zone\":\"%.*s\",\"records\":%zu}\n", STR_FMT(zone->name), zone->count);
-        else if (zone->owner == PLAN_OURS)
-            fprintf(cli->out, "%.*s: %zu record%s\n", STR_FMT(zone->name), zone->count,
-                    zone->count == 1 ? "" : "s");
+        if (zone->owner == PLAN_OURS)
+            print_zone(cli, plan, zone);
         else if (!cli->json)
             fprintf(cli->out, "%.*s: not sent: it is %s\n", STR_FMT(zone->name),
                     zone->owner == PLAN_TENANT ? "the customer's" : "the provider's");

@@ -1,4 +1,5 @@
 #include "identity/cidr.h"
+#include "seeded_bug.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -44,6 +45,9 @@ static size_t join(struct ip_range *ranges, size_t count) {
         if (last && ip_is_v4(&last->last) == ip_is_v4(&ranges[i].first)) {
             struct ip next = last->last;
             ip_step(&next);
+#ifdef SLUICE_SEEDED_BUG_NETWORKS_BRIDGE_GAPS
+            ip_step(&next);
+#endif
             near = memcmp(&ranges[i].first, &last->last, sizeof next) <= 0 || ip_eq(&ranges[i].first, &next);
         }
         if (!near)

@@ -24,8 +24,7 @@ size_t live_sets(struct arena *arena, const struct plan *plan, struct live_set *
         struct str key = str_printf(arena, "%s %.*s", r->type, STR_FMT(r->name));
         size_t number = (size_t)(uintptr_t)map_get(known, key);
         if (!number) {
-            sets[count++] = (struct live_set){
-                .name = r->name, .type = type_of(r->type), .owner = plan->zones[r->zone].owner};
+            sets[count++] = (struct live_set){.name = r->name, .type = type_of(r->type), .shared = r->shared};
             map_put(known, key, (void *)(uintptr_t)(number = count));
         }
         set_of[i] = number - 1;
@@ -114,7 +113,7 @@ static bool fulfils(struct arena *arena, const struct live_set *set, struct str 
     if (set->type != DNS_TXT)
         return str_eq_nocase(planned, live);
     planned = joined(arena, planned), live = joined(arena, live);
-    return str_eq(planned, live) || (set->owner == PLAN_TENANT && serves(planned, live));
+    return str_eq(planned, live) || (set->shared && serves(planned, live));
 }
 
 /* TXT records of other kinds may stand beside ours. */

@@ -9,7 +9,7 @@
 struct live_set {
     struct str name; /* with the final dot */
     enum dns_type type;
-    enum plan_owner owner;
+    bool shared; /* see struct plan_record */
     const struct plan_record *const *records;
     size_t count;
 };
@@ -31,6 +31,6 @@ struct live_line {
 };
 
 /* Adds the differences to `lines` (an array of struct live_line). Of TXT records only those of a planned kind
- * (v=spf1, v=DMARC1, ...) count; a customer's SPF need only have the include, and any DMARC policy is theirs
- * to choose. */
+ * (v=spf1, v=DMARC1, ...) count; where it is shared, SPF need only have the include, and any DMARC policy
+ * will do. */
 void live_compare(struct arena *, const struct live_set *, const struct dns_answer *, struct buf *lines);

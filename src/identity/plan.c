@@ -1,4 +1,5 @@
 #include "identity/build.h"
+#include "seeded_bug.h"
 #include <stdio.h>
 
 void plan_add(struct plan_building *b, size_t zone, struct str name, const char *type, struct str data) {
@@ -102,7 +103,12 @@ static size_t published(const struct pools *p, struct str name, struct arena *ar
     count = 0;
     for (size_t i = 0; i < p->pool_count; i++) {
         const struct pool *pool = &p->pools[i];
-        bool wanted = pool->spf_published && (!name.len || str_eq(pool->name, name));
+#ifdef SLUICE_SEEDED_BUG_CUSTOMERS_INCLUDE_UNPUBLISHED
+        bool published_there = true;
+#else
+        bool published_there = pool->spf_published;
+#endif
+        bool wanted = published_there && (!name.len || str_eq(pool->name, name));
         if (wanted && pool->range_count)
             memcpy(ranges + count, pool->ranges, pool->range_count * sizeof *ranges);
         count += wanted ? pool->range_count : 0;
@@ -147,6 +153,11 @@ static void add_includes(struct plan_building *b) {
 
 /* ---- tenants ---- */
 
+static void add_shared_txt(struct plan_building *b, size_t zone, struct str name, struct str text) {
+    plan_add_txt(b, zone, name, text);
+    ((struct plan_record *)(void *)(b->records.at + b->records.len))[-1].shared = true;
+}
+
 static void add_domain(struct plan_building *b, const struct plan_domain *d) {
     size_t zone = plan_zone_of(b, d->domain, PLAN_TENANT);
     if (map_get(b->spf_owners, d->domain)) {
@@ -155,11 +166,11 @@ static void add_domain(struct plan_building *b, const struct plan_domain *d) {
                   STR_FMT(d->tenant));
     } else {
         map_put(b->spf_owners, d->domain, b);
-        plan_add_txt(b, zone, d->domain,
-                     str_printf(b->arena, "v=spf1 include:spf.%.*s -all", STR_FMT(b->domain)));
+        add_shared_txt(b, zone, d->domain,
+                       str_printf(b->arena, "v=spf1 include:spf.%.*s -all", STR_FMT(b->domain)));
     }
-    plan_add_txt(b, zone, str_printf(b->arena, "_dmarc.%.*s", STR_FMT(d->domain)),
-                 str_printf(b->arena, "v=DMARC1; %.*s", STR_FMT(b->input->settings->dmarc)));
+    add_shared_txt(b, zone, str_printf(b->arena, "_dmarc.%.*s", STR_FMT(d->domain)),
+                   str_printf(b->arena, "v=DMARC1; %.*s", STR_FMT(b->input->settings->dmarc)));
     if (d->token.len)
         plan_add_txt(b, zone, str_printf(b->arena, "_sluice.%.*s", STR_FMT(d->domain)), d->token);
 }

@@ -59,6 +59,8 @@ struct plan_record {
     int64_t ttl;
     struct str data; /* presentation form */
     size_t zone;     /* index */
+    bool shared; /* others may have a say at this name and type (a domain's SPF, its DMARC policy): its owner
+                    enters it, in whatever form fits what stands there */
 };
 
 /* Something to know about the plan: why a record is as it is, or what could not be planned. */

@@ -164,6 +164,8 @@ static void update_zone(struct script *s, const struct plan *plan, const struct 
     for (size_t i = 0; i < zone->count; i++) {
         const struct plan_record *r = &plan->records[zone->first + i];
         struct str key = key_of(arena, plan, r);
+        if (r->shared)
+            continue;
         if (s->updates >= UPDATES_A_MESSAGE && !str_eq(key, last))
             end_message(s);
         begin_update(s, zone->name);
@@ -210,7 +212,7 @@ void zone_published(struct buf *out, const struct plan *plan) {
     for (size_t i = 0; i < plan->record_count; i++) {
         const struct plan_record *r = &plan->records[i];
         struct str key = key_of(arena, plan, r);
-        if (plan->zones[r->zone].owner == PLAN_OURS && !str_eq(key, last))
+        if (plan->zones[r->zone].owner == PLAN_OURS && !r->shared && !str_eq(key, last))
             buf_printf(out, "%.*s\n", STR_FMT(key));
         last = key;
     }

@@ -145,6 +145,32 @@ static void test_stale(void **state) {
     buf_free(&out), buf_free(&list);
 }
 
+/* A tenant's domain that is our own zone: an update must not take away what else stands at its name. */
+static void test_shared(void **state) {
+    static const struct plan_domain domains[] = {{STR("own"), STR("example.net"), STR("")}};
+    static const struct plan_dkim keys[] = {{STR("example.net"), STR("s1"), STR("v=DKIM1; p=x")}};
+    struct buf out = {0}, list = {0};
+    (void)state;
+    struct configured c = configure_good(STR(SITE POOLS));
+    struct plan plan = plan_build(c.arena, &(struct plan_input){.pools = c.pools,
+                                                                .settings = &c.settings,
+                                                                .domains = domains,
+                                                                .domain_count = 1,
+                                                                .dkim = keys,
+                                                                .dkim_count = 1});
+    zone_nsupdate(&out, &plan, STR(""));
+    zone_published(&list, &plan);
+    assert_int_equal(str_find(buf_view(&out), STR(" example.net. TXT")), -1);
+    assert_int_equal(str_find(buf_view(&out), STR("_dmarc")), -1);
+    assert_true(str_find(buf_view(&out), STR("update add s1._domainkey.example.net. ")) > 0);
+    assert_int_equal(str_find(buf_view(&list), STR(" example.net. txt")), -1);
+    struct str text = zone_of(&c, &plan, "example.net", &out);
+    assert_true(str_find(text, STR("\nexample.net. 3600 IN TXT \"v=spf1 include:spf.example.net -all\"\n")) >
+                0);
+    configured_free(&c);
+    buf_free(&out), buf_free(&list);
+}
+
 static void test_file_names(void **state) {
     struct arena *arena = arena_new(0);
     (void)state;
@@ -159,8 +185,8 @@ static void test_file_names(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_texts), cmocka_unit_test(test_no_servers),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_texts),  cmocka_unit_test(test_no_servers),
                                        cmocka_unit_test(test_faults), cmocka_unit_test(test_stale),
-                                       cmocka_unit_test(test_file_names)};
+                                       cmocka_unit_test(test_shared), cmocka_unit_test(test_file_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
