@@ -11,9 +11,10 @@ static void load_targets(struct loading *l, const struct config_node *section, s
         if (!address.at || !address_split(address).domain.len)
             config_complain(l->errors, section, "to", "\"%.*s\" is no mail address", STR_FMT(to.at[i]));
         else if (str_eq_nocase(address, f->address) && !f->keep)
-            config_complain(l->errors, section, "to",
-                            "\"%.*s\" is forwarded to itself: say keep = true for a copy that stays",
-                            STR_FMT(f->address));
+            config_warn(l->errors, section, "to",
+                        "\"%.*s\" is forwarded to itself, which nobody gets: say keep = true for a copy that "
+                        "stays",
+                        STR_FMT(f->address));
         else
             f->to[f->to_count++] = address;
     }
@@ -83,10 +84,15 @@ static void check_one(struct loading *l, const struct config_node *section, cons
     struct arena *arena = arena_new(0);
     struct forward_expansion all;
     forward_expand(l->policy, f, arena, &all);
-    if (all.comes_back)
-        config_complain(l->errors, section, "to", "the forward of \"%.*s\" leads back to it",
-                        STR_FMT(f->address));
-    else if (all.too_many)
+    if (all.comes_back && !all.count)
+        config_warn(
+            l->errors, section, "to",
+            "the forward of \"%.*s\" leads back to it and nowhere else: its mail is refused (550 5.4.6)",
+            STR_FMT(f->address));
+    else if (all.comes_back)
+        config_warn(l->errors, section, "to",
+                    "the forward of \"%.*s\" leads back to it: that way is not gone", STR_FMT(f->address));
+    if (all.too_many)
         config_complain(l->errors, section, "to", "the forward of \"%.*s\" leads to more than %d addresses",
                         STR_FMT(f->address), RECIPIENT_TARGETS_MAX);
     if (f->keep && !delivers(f->tenant) && !warned->keep) {

@@ -288,16 +288,20 @@ static void test_configuration(void **state) {
         {A SRS "forward \"x@a.example\" { to = {\"y@a.example\"} }\nforward \"X@A.example\" { to = "
                "{\"y@a.example\"} } }",
          "test.conf:2: \"X@A.example\" is forwarded twice", NULL},
-        {A "forward \"x@a.example\" { to = {\"X@a.example\"} } }", "is forwarded to itself", NULL},
+        {A "forward \"x@a.example\" { to = {\"X@a.example\"} } }", NULL, "is forwarded to itself"},
         {A DELIVER "forward \"x@a.example\" { to = {\"X@a.example\"} keep = true } }", NULL, NULL},
         {A "forward \"x@a.example\" { to = {\"y@b.example\"} keep = true } }", NULL, "maybe back to here"},
         {A "forward \"x@a.example\" { to = {\"y@b.example\"} }\nforward \"y@b.example\" { to = "
            "{\"x@A.example\"} } }",
-         "test.conf:1: the forward of \"x@a.example\" leads back to it", NULL},
+         NULL, "test.conf:1: the forward of \"x@a.example\" leads back to it and nowhere else"},
         {A "forward \"x@a.example\" { to = {\"y@a.example\"} }\nforward \"y@a.example\" { to = "
            "{\"z@a.example\"} }\nforward "
            "\"z@a.example\" { to = {\"y@a.example\"} } }",
-         "test.conf:2: the forward of \"y@a.example\" leads back to it", NULL},
+         NULL, "test.conf:2: the forward of \"y@a.example\" leads back to it and nowhere else"},
+        {A SRS "forward \"x@a.example\" { to = {\"y@a.example\", \"z@c.example\"} }\nforward \"y@a.example\" "
+               "{ to = "
+               "{\"x@a.example\"} } }",
+         NULL, "test.conf:1: the forward of \"x@a.example\" leads back to it: that way is not gone"},
         {A SRS "forward \"x@a.example\" { to = {\"y@c.example\"} } policy \"p\" { forwarding = off } }", NULL,
          "forbids forwarding to \"y@c.example\""},
         {A SRS "forward \"x@a.example\" { to = {\"y@c.example\"} } policy \"p\" { } }", NULL,
