@@ -53,11 +53,12 @@ static void heading(struct cli *cli, const struct trace_event *e) {
               ip_eq(&e->client_ip, &e->original_client_ip)
                   ? STR_NULL
                   : named(cli, "first outside", ip(cli, e->original_client_ip))));
+    fact(cli, "because", e->original_client_reason);
     fact(cli, "tenant",
          list(cli, e->tenant, named(cli, "connector", e->connector), named(cli, "user", e->user)));
-    fact(
-        cli, "checks",
-        list(cli, named(cli, "SPF", e->spf), named(cli, "DKIM", e->dkim), named(cli, "verdict", e->verdict)));
+    fact(cli, "checks",
+         list(cli, named(cli, "SPF", e->spf), named(cli, "DKIM", e->dkim), named(cli, "ARC", e->arc)));
+    fact(cli, "verdict", e->verdict);
 }
 
 static void class_of(struct cli *cli, const struct trace_event *e) {
