@@ -189,8 +189,8 @@ static int read_request(struct cli *cli, const struct cli_arguments *arguments, 
     struct str from = cli_value(arguments, "from"), to = cli_value(arguments, "to");
     struct str client = cli_value(arguments, "client");
     if (!from.at || !to.at || arguments->word_count != 1)
-        return cli_usage(cli, "usage: sluice explain --from A --to B [--client IP] [--helo NAME] [--tenant "
-                              "T] FILE (- reads standard input)");
+        return cli_usage(cli, "usage: sluice explain --from A --to B [--client IP [--helo NAME] "
+                              "[--certificate NAME]] [--tenant T] FILE (- reads standard input)");
     if (client.at && !ip_parse(client, &ret->client))
         return cli_usage(cli, "--client %.*s: an IP address is wanted", STR_FMT(client));
     ret->tenant = cli_value(arguments, "tenant");
