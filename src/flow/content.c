@@ -54,9 +54,12 @@ static int too_long(struct content *c) {
 static int header_is_whole(struct content *c) {
     struct header *came = &c->original;
     c->whole = true;
-    if (header_parse(c->arena, buf_view(&c->head), 0, came) != 0)
+    struct str head = str_copy(c->arena, buf_view(&c->head)); /* what is found in it outlives the content */
+    buf_free(&c->head);
+    c->head_len = head.len;
+    if (header_parse(c->arena, head, 0, came) != 0)
         return too_long(c);
-    struct str head = buf_view(&c->head), clean = cleaned(c, came);
+    struct str clean = cleaned(c, came);
     c->header = *came;
     if (c->forged) {
         if (header_parse(c->arena, clean, 0, &c->header) != 0)

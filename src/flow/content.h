@@ -20,7 +20,8 @@ struct content {
     struct content_settings settings;
     struct arena *arena;
     struct spool_body *body; /* NULL once content_take has given it away */
-    struct buf head;         /* as it came, up to the end of the header at least */
+    struct buf head;         /* as it came, until the header is whole */
+    size_t head_len;         /* that it had then: the header, and what came along of the body */
     struct header_end head_end;
     struct header original; /* as it came; once `whole` */
     struct header header;   /* as it goes on; once `whole` */

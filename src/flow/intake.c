@@ -286,7 +286,7 @@ static bool unclear_sender(const struct content *content, int error, const struc
         *ret_refusal = REFUSAL(554, "5.6.0", "The message has more than one From field");
     else if (fields && (error || !from->count))
         *ret_refusal = REFUSAL(554, "5.6.0", "The From field holds no address that can be read");
-    else if (header->count && !header->separated && header->body_at < content->head.len)
+    else if (header->count && !header->separated && header->body_at < content->head_len)
         *ret_refusal = REFUSAL(554, "5.6.0", "A line in the header is no header field");
     else
         return false;
