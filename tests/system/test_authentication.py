@@ -387,3 +387,60 @@ def test_hostile_mail(world, keys):
         thread.join(120)
     assert not errors, errors
     assert resident(world) - before < 150, (before, resident(world))
+
+
+# ---- explain
+
+def explained(world, sender, to, source, text):
+    (world.folder / "m.eml").write_bytes(text)
+    return world.daemon.rows("explain", "--from", sender, "--to", to, "--client", source, "m.eml")[0]
+
+
+@pytest.mark.parametrize("source", [PLAIN, OUTSIDE], ids=["connector", "outside"])
+def test_explain_says_what_happens(world, keys, source):
+    """All that explain foretells is what the trace and the receiver show."""
+    world.start("fabrikam.test")
+    to = "fwd@contoso.test"
+    for name, case in CASES.items():
+        text = signed(keys, *case[:3])
+        told = explained(world, case[0], to, source, text)
+        event, got = received(world, send(world, case[0], text, source, to))
+        for field in ("class", "rule", "reason", "original_client_ip", "directionality", "outbound_ip_pool_name", "tenant", "connector"):
+            assert told[field] == event[field], (name, field, told[field], event[field])
+        assert told["spf"]["result"] == event["spf"].split()[0] and told["arc"]["result"] == event["arc"].split()[0], name
+        assert [d["result"] for d in told["dkim"]] == ([] if event["dkim"] == "none" else [event["dkim"].split()[0]]), (name, told["dkim"])
+        assert [c["return_path"] for c in told["copies"]] == [got.mail_from] and told["copies"][0]["recipient"] == BOB, name
+        seen = [s for s in told["seen_by_receivers"] if s["ip"] == got.source]
+        assert len(seen) == 1 and seen[0]["ehlo"] == got.ehlo, name
+        if name == "a short key":  # judges differ about those
+            continue
+        judged = Judges(*(key for which, key in keys.items() if which != "unpublished")).signatures(got.data)
+        assert len(judged) == len(seen[0]["dkim"]), (name, seen[0]["dkim"])
+        for (domain, selector, result), foretold in zip(judged, seen[0]["dkim"]):
+            assert (foretold["domain"], foretold["selector"]) == (domain, selector), name
+            assert (foretold["result"] == "pass") == (result == "pass"), (name, foretold, result)
+        assert seen[0]["spf"] == spf_at_the_receiver(world, got), (name, seen[0])
+
+
+def spf_at_the_receiver(world, got):
+    """pyspf's result for what the receiver saw, by the test's zone file; names that are not there can't be asked."""
+    import spf
+    records = {}
+    for line in (world.folder / "zone").read_text().splitlines():
+        owner, _, kind, data = line.split(None, 3) if " IN " in line else ("", "", "", "")
+        records.setdefault((owner.rstrip(".").lower(), kind), []).append(data)
+
+    def lookup(name, kind, strict=True, timeout=20):
+        name = name.rstrip(".").lower()
+        if ".".join(name.split(".")[-2:]) not in {".".join(owner.split(".")[-2:]) for owner, _ in records}:
+            raise spf.TempError("nobody answers")
+        for data in records.get((name, kind), []):
+            if kind == "TXT":
+                yield (name, kind), [part.encode() for part in re.findall(r'"([^"]*)"', data)]
+            elif kind == "MX":
+                yield (name, kind), (int(data.split()[0]), data.split()[1].rstrip("."))
+            else:
+                yield (name, kind), data
+
+    spf.DNSLookup = lookup
+    return spf.check2(got.source, got.mail_from, got.ehlo, querytime=0)[0]

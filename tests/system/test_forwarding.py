@@ -68,7 +68,7 @@ def world(make_world, keys):
 
 
 def outside(world, sender, to, text=None, source=OUTSIDE):
-    with Client("127.0.0.1", world.port, source=source, timeout=60) as client:
+    with Client("127.0.0.1", world.port, source=source, timeout=60, hello="host.sender.test") as client:
         return client.send(sender, to, text or message(sender or "postmaster@fabrikam.test", to))
 
 
