@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "mail/address.h"
+#include "seeded_bug.h"
 
 #include <openssl/hmac.h>
 
@@ -60,6 +61,9 @@ static ptrdiff_t verify(const struct srs_settings *s, struct str text, struct st
         unsigned differ = 0;
         for (size_t i = 0; i < hash.len; i++)
             differ |= (unsigned)(fold(own[i]) ^ fold(hash.at[i]));
+#ifdef SLUICE_SEEDED_BUG_SRS_UNCHECKED
+        differ = 0;
+#endif
         if (!differ)
             return (ptrdiff_t)k;
     }

@@ -4,6 +4,7 @@
 #include "flow/rewrite.h"
 #include "mail/convert.h"
 #include "rt/fiber.h"
+#include "seeded_bug.h"
 
 enum { CHUNK = 64 * 1024 };
 
@@ -163,6 +164,10 @@ static int open_converted(struct message_source *s, struct flow *flow, const str
     int error = scan(s);
     if (!error && !s->convert)
         s->prefix = group->header_prefix;
+#ifdef SLUICE_SEEDED_BUG_STALE_SIGNATURES
+    s->prefix = group->header_prefix;
+    return error;
+#endif
     return error || !s->convert || !rewrite_signed(group, arena) ? error : sign_converted(s, flow, m, arena);
 }
 
