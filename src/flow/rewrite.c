@@ -56,7 +56,7 @@ static bool author_is_a_claim(const struct acceptance *a, struct str signs) {
     if (!a->outside && !a->by.relayed)
         return false;
     if (header_count(header, STR("From")) != 1 ||
-        (!header->separated && header->body_at < a->content->head.len))
+        (!header->separated && header->body_at < a->content->head_len))
         return true;
     if (address_list_parse(a->arena, header_value(a->arena, header, STR("From")), &from) != 0 ||
         !from.count || from.count > AUTHORS_MAX)
