@@ -1,5 +1,6 @@
 #include "policy/envelope.h"
 
+#include "base/map.h"
 #include "mail/address.h"
 #include "mail/header.h"
 
@@ -39,9 +40,7 @@ static void add_copies(struct envelope *e, const struct envelope_rcpt *rcpt,
         const struct recipient_target *target = &route->targets[i];
         struct envelope_copy copy = {
             .to = {.address = target->address, .orcpt = rcpt->orcpt, .notify = rcpt->notify},
-            .tenant = target->tenant                    ? target->tenant
-                      : route->kind == RECIPIENT_RETURN ? route->tenant
-                                                        : NULL,
+            .tenant = route->kind == RECIPIENT_PLAIN ? NULL : target->tenant,
             .named = rcpt->address,
             .forwarder = target->forwarder,
             .ended = target->forbidden,
@@ -85,11 +84,12 @@ bool envelope_add(struct envelope *e, const struct policy *policy, const struct 
     return true;
 }
 
-static bool went_through(const struct header *header, struct str forwarder, struct arena *arena) {
+/* The addresses that the message was delivered to before. The caller frees it. */
+static struct map *went_through(const struct header *header, struct arena *arena) {
+    struct map *seen = map_new(true);
     for (const struct header_field *f = NULL; (f = header_find(header, STR("Delivered-To"), f));)
-        if (str_eq_nocase(header_unfold(arena, f->value), forwarder))
-            return true;
-    return false;
+        map_put(seen, header_unfold(arena, f->value), (void *)f);
+    return seen;
 }
 
 bool envelope_check_loops(struct envelope *e, const struct header *header, struct arena *arena,
@@ -100,14 +100,16 @@ bool envelope_check_loops(struct envelope *e, const struct header *header, struc
                             STR("5.4.6"),
                             STR("The message has been here: a forwarding loop"),
                             false};
+    struct map *seen = went_through(header, arena);
     size_t looping = 0;
     for (size_t i = 0; i < e->copy_count; i++) {
         struct envelope_copy *copy = &e->copies[i];
-        if (!copy->forwarder.len || !went_through(header, copy->forwarder, arena))
+        if (!copy->forwarder.len || !map_get(seen, copy->forwarder))
             continue;
         copy->ended = loops;
         looping++;
     }
+    map_free(seen);
     if (!looping || envelope_leaving(e))
         return true;
     *ret_refusal = loops;
