@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "flow/accept.h"
 
+enum { FIELDS_OF_OURS = 64 }; /* room for what we add: it is read again then */
+
 struct content *content_new(struct flow *flow, struct arena *arena, const struct content_settings *settings) {
     struct content *c = arena_new_of(arena, struct content);
     c->settings = *settings;
@@ -50,6 +52,13 @@ static int too_long(struct content *c) {
     return c->error = SLUICE_ETOOBIG;
 }
 
+/* The empty line after the header. A body without a header gets one: our fields must not run into it. */
+static struct str between(const struct content *c, struct str head) {
+    if (!c->header.count && !c->original.separated)
+        return STR("\r\n");
+    return str_from(head.at + c->original.whole.len, c->original.body_at - c->original.whole.len);
+}
+
 /* The header's end is known: it goes on its way, with what of the body came along. */
 static int header_is_whole(struct content *c) {
     struct header *came = &c->original;
@@ -57,7 +66,7 @@ static int header_is_whole(struct content *c) {
     struct str head = str_copy(c->arena, buf_view(&c->head)); /* what is found in it outlives the content */
     buf_free(&c->head);
     c->head_len = head.len;
-    if (header_parse(c->arena, head, 0, came) != 0)
+    if (header_parse(c->arena, head, 0, came) != 0 || came->count > HEADER_FIELDS_MAX - FIELDS_OF_OURS)
         return too_long(c);
     struct str clean = cleaned(c, came);
     c->header = *came;
@@ -71,7 +80,7 @@ static int header_is_whole(struct content *c) {
     if (c->settings.digest)
         c->hash = body_hash_new();
     store(c, clean);
-    store(c, str_from(head.at + came->whole.len, came->body_at - came->whole.len));
+    store(c, between(c, head));
     return add_body(c, str_from_index(head, came->body_at));
 }
 

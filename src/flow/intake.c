@@ -347,8 +347,6 @@ static struct str header_prefix(const struct intake *in, struct transaction *t) 
         struct str domain = address_split(a->reverse_path.len ? a->reverse_path : s->user).domain;
         accept_complete(a, &out, domain, s->user);
     }
-    if (a->content->header.count == 0 && !a->content->header.separated)
-        buf_str(&out, STR("\r\n")); /* a body without a header: ours must not run into it */
     return str_copy(a->arena, buf_view(&out));
 }
 

@@ -1,11 +1,11 @@
-"""What must not leave with a signature of ours, and what must still verify: mail of others that claims to be ours, mail
+"""What must not leave with a signature of outside, prepare, refusal, and what must still verify: mail of others that claims to be ours, mail
 that is converted on its way out, and messages that are odd."""
 import pytest
 
 from lab.client import Client, message
 from lab.signing import field_values
 from lab.world import ADDRESSES
-from test_forwarding import ALICE, BOB, CAROL, ON_PREM, OUTSIDE, copies, judges, keys, outside, prepare, signers, world  # noqa: F401
+from test_forwarding import ALICE, BOB, CAROL, ON_PREM, OUTSIDE, copies, judges, keys, outside, prepare, refusal, signers, world  # noqa: F401
 
 BOTH = [("contoso.test", "s1"), ("contoso.test", "s2")]
 SEVEN_BIT = ("PIPELINING", "SIZE 52428800", "ENHANCEDSTATUSCODES")
@@ -78,3 +78,21 @@ def test_what_is_converted_is_signed_again_or_not_at_all(world, keys, judges):  
     signed = keys["theirs"].sign(message(CAROL, body=EIGHT_BIT, headers=EIGHT))
     row = world.daemon.trace_of(converted(world, CAROL, "one@contoso.test", OUTSIDE, signed), "Failed")[BOB]
     assert row["reply"].startswith("554 5.6.3 "), row["reply"]
+
+
+def test_more_fields_than_we_can_add_to(world, judges):  # noqa: F811
+    """What can't be signed for its many fields is refused for good, not again and again; a little less passes."""
+    world.start("fabrikam.test")
+    refused = refusal(world, CAROL, "one@contoso.test", message(CAROL, headers=("X: y",) * 9994))
+    assert refused.reply == "552 5.3.4 The header of the message is too long"
+    got = copies(world, outside(world, CAROL, "one@contoso.test", message(CAROL, headers=("X: y",) * 9900)), 1)[BOB]
+    assert ours(judges, got) == BOTH
+
+
+def test_a_body_without_a_header_by_the_local_socket(world, judges):  # noqa: F811
+    """Our fields stand apart from it."""
+    world.start("fabrikam.test")
+    world.daemon.cli("send", "-f", ALICE, BOB, stdin="hi there\nyou\n")
+    world.receiver.wait(lambda: world.hosts["fabrikam.test"].messages, what="the message")
+    got = world.hosts["fabrikam.test"].messages[0]
+    assert got.body == b"hi there\r\nyou\r\n" and ours(judges, got) == BOTH, got.data
