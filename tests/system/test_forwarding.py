@@ -444,3 +444,59 @@ def test_no_backscatter(world):
     outside(world, CAROL, "gone@contoso.test", message(CAROL, subject="marker"))
     world.receiver.wait(lambda: world.sender_host.messages, what="the report that is due")
     assert len(world.sender_host.messages) == 1 and b"marker" in world.sender_host.messages[0].data
+
+
+# ---- odd ways
+
+def test_a_crash_changes_no_copy(world, judges):
+    """What was accepted leaves after kill -9 as it was decided: reverse-path, seal, signatures."""
+    host = world.host("fabrikam.test", script={"rcpt": ["451 4.2.1 later"] * 2})
+    world.start("fabrikam.test")
+    trace_id = outside(world, CAROL, "kept@contoso.test")
+    copies(world, trace_id, 1)
+    world.receiver.wait(lambda: host.sessions)
+    world.daemon.kill()
+    world.daemon.start()
+    world.receiver.wait(lambda: host.messages)
+    got = host.messages[0]
+    assert got.mail_from.startswith("SRS0=") and got.recipients == [BOB] and judges.chain(got.data) == "pass"
+    assert [result for _, _, result in judges.signatures(got.data)] == ["pass", "pass"]
+    assert world.daemon.trace_of(bounce(world, got.mail_from), "Delivered")[CAROL]["rule"] == "bounce"
+
+
+def test_each_address_gets_one_copy(world):
+    world.start()
+    with Client("127.0.0.1", world.port, source=PLAIN) as client:
+        trace_id = client.send(ALICE, ["one@contoso.test", BOB, "many@contoso.test", "chain@contoso.test"], message(ALICE))
+    world.daemon.trace_of(trace_id, "Delivered", 3)
+    mails = [r for m in world.receiver.messages for r in m.recipients]
+    assert sorted(mails) == sorted([BOB, TOM, ALICE]), mails
+
+
+def test_an_international_sender(world, judges):
+    """Its reverse-path is rewritten with the same letters, and finds back."""
+    world.start("fabrikam.test")
+    world.receiver.host("127.0.10.9", "mx.sender.test")
+    sender = "jörg@pass.test"
+    with Client("127.0.0.1", world.port, source=OUTSIDE, hello="host.sender.test") as client:
+        trace_id = client.send(sender, "one@contoso.test", message(sender), "SMTPUTF8")
+    got = copies(world, trace_id, 1)[BOB]
+    assert got.mail_from.startswith("SRS0=") and got.mail_from.endswith("=pass.test=jörg@contoso.test") and "SMTPUTF8" in got.mail_parameters
+    assert judges.chain(got.data) == "pass"
+    with Client("127.0.0.1", world.port, source="127.0.10.1", hello="mx.fabrikam.test") as client:
+        back = client.send("", got.mail_from, message("postmaster@fabrikam.test"), "SMTPUTF8")
+    assert world.daemon.trace_of(back, "Delivered")[sender]["rule"] == "bounce"
+
+
+def test_spellings_of_one_address(world):
+    world.start("fabrikam.test")
+    for address in ('"one"@contoso.test', '"o\\ne"@contoso.test', "one@CONTOSO.test", "@relay.test:one@contoso.test"):
+        assert set(copies(world, outside(world, CAROL, address), 1)) == {BOB}, address
+
+
+def test_a_message_without_a_header(world):
+    world.start("fabrikam.test")
+    for text in (b"\r\nonly a body\r\n", b"only a body\r\n", b"\r\n", b""):
+        got = copies(world, outside(world, CAROL, "one@contoso.test", text or b"\r\n"), 1)[BOB]
+        assert got.mail_from.startswith("SRS0=") and got.data.endswith(text or b"\r\n")
+        assert len(field_values(got.data, "ARC-Seal")) == 1
