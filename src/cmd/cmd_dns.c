@@ -141,6 +141,8 @@ static int print_ranges(struct cli *cli, const struct settings *s) {
 static int run_loaded(struct cli *cli, const struct cli_arguments *arguments, const struct settings *s) {
     if (strcmp(arguments->words[0], "ranges") == 0)
         return print_ranges(cli, s);
+    if (strcmp(arguments->words[0], "check") == 0)
+        return cmd_dns_check(cli, s);
     struct plan plan = build(cli, s);
     if (strcmp(arguments->words[0], "plan") == 0)
         return print_plan(cli, &plan);
@@ -150,12 +152,12 @@ static int run_loaded(struct cli *cli, const struct cli_arguments *arguments, co
 }
 
 static int run(struct cli *cli, const struct cli_arguments *arguments) {
-    static const char *const words[] = {"plan", "zone", "publish", "ranges"};
+    static const char *const words[] = {"plan", "zone", "publish", "check", "ranges"};
     enum { WORDS = sizeof words / sizeof *words };
     struct settings *settings = NULL;
     size_t known = 0;
     if (!arguments->word_count)
-        return cli_usage(cli, "sluice dns plan, zone, publish or ranges?");
+        return cli_usage(cli, "sluice dns plan, zone, publish, check or ranges?");
     while (known < WORDS && strcmp(words[known], arguments->words[0]) != 0)
         known++;
     if (known == WORDS)
@@ -180,5 +182,5 @@ static const struct cli_option options[] = {
 };
 
 const struct cli_command cmd_dns = {
-    "dns", "plan | zone --out DIR | zone --diff | zone --nsupdate | publish | ranges",
-    "What must stand in the DNS for the addresses, as records, zone files, updates or ranges", options, run};
+    "dns", "plan | zone --out DIR | zone --diff | zone --nsupdate | publish | check | ranges",
+    "What must stand in the DNS for the addresses, and what stands there", options, run};

@@ -80,6 +80,25 @@ static void print_line(struct cli *cli, const struct live_line *line, struct buf
             cli_paint(cli, CLI_PLAIN));
 }
 
+struct comparing {
+    struct arena *arena;
+    const struct settings *settings;
+    const struct live_set *sets;
+    struct buf *lines;
+};
+
+static bool ask(void *ctx, size_t number, struct resolver *resolver) {
+    struct comparing *c = ctx;
+    const struct live_set *set = &c->sets[number];
+    struct dns_answer answer = {.status = DNS_FAILED,
+                                .why = STR("not asked: no question before got an answer")};
+    if (resolver)
+        resolver_lookup(resolver, set->name, set->type, clock_mono_ms() + c->settings->dns.timeout_ms,
+                        c->arena, &answer);
+    live_compare(c->arena, set, &answer, c->lines);
+    return answer.status != DNS_FAILED;
+}
+
 static int print_differences(struct cli *cli, const struct settings *s, const struct plan *plan) {
     static const struct cli_column columns[] = {
         {"STATE", "state", CLI_TEXT},
@@ -91,7 +110,8 @@ static int print_differences(struct cli *cli, const struct settings *s, const st
     struct buf found __attribute__((cleanup(buf_free))) = {0}, json __attribute__((cleanup(buf_free))) = {0};
     struct live_set *sets;
     size_t count = live_sets(cli->arena, plan, &sets);
-    int bad = cmd_dns_ask(cli, s, sets, count, &found);
+    struct comparing comparing = {cli->arena, s, sets, &found};
+    int bad = cmd_dns_ask(cli, s, &(struct dns_questions){count, ask, &comparing});
     if (bad)
         return bad;
     struct live_line *lines = (struct live_line *)(void *)found.at;

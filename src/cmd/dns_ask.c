@@ -1,4 +1,4 @@
-/* What the DNS says of the plan, asked on a runtime of one worker. */
+/* Many questions to the configured DNS, on a runtime of one worker. */
 #include "base/clock.h"
 #include "cmd/dns.h"
 #include "flow/flow.h"
@@ -9,11 +9,7 @@
 enum { FIBERS = 64, GIVE_UP = FIBERS * 2 };
 
 struct asking {
-    const struct settings *settings;
-    const struct live_set *sets;
-    size_t count;
-    struct arena *arena;
-    struct buf *lines;
+    const struct dns_questions *questions;
     struct resolver *resolver;
     size_t next; /* touched on the worker only, as all below */
     size_t answered, failed, running;
@@ -22,15 +18,13 @@ struct asking {
 
 static void run(void *arg) {
     struct asking *a = arg;
-    while (a->next < a->count) {
-        const struct live_set *set = &a->sets[a->next++];
-        struct dns_answer answer = {.status = DNS_FAILED,
-                                    .why = STR("not asked: no question before got an answer")};
-        if (a->answered || a->failed < GIVE_UP)
-            resolver_lookup(a->resolver, set->name, set->type, clock_mono_ms() + a->settings->dns.timeout_ms,
-                            a->arena, &answer);
-        answer.status == DNS_FAILED ? a->failed++ : a->answered++;
-        live_compare(a->arena, set, &answer, a->lines);
+    while (a->next < a->questions->count) {
+        size_t number = a->next++;
+        bool dead = !a->answered && a->failed >= GIVE_UP;
+        if (a->questions->ask(a->questions->ctx, number, dead ? NULL : a->resolver))
+            a->answered++;
+        else
+            a->failed++;
     }
     if (--a->running == 0)
         sem_post(&a->done);
@@ -41,8 +35,6 @@ static void start(void *arg) {
     a->running = 1;
     for (int i = 0; i < FIBERS; i++)
         a->running += fiber_start(run, a) == 0;
-    if (a->running == 1)
-        a->next = a->count;
     if (--a->running == 0)
         sem_post(&a->done);
 }
@@ -53,10 +45,8 @@ static void close_resolver(void *arg) {
     a->resolver = resolver_free(a->resolver);
 }
 
-int cmd_dns_ask(struct cli *cli, const struct settings *settings, const struct live_set *sets, size_t count,
-                struct buf *lines) {
-    struct asking a = {
-        .settings = settings, .sets = sets, .count = count, .arena = cli->arena, .lines = lines};
+int cmd_dns_ask(struct cli *cli, const struct settings *settings, const struct dns_questions *questions) {
+    struct asking a = {.questions = questions};
     struct str why = STR("the runtime can't be started");
     struct rt *rt = NULL;
     sem_init(&a.done, 0, 0);
@@ -67,13 +57,14 @@ int cmd_dns_ask(struct cli *cli, const struct settings *settings, const struct l
     }
     if (!bad)
         bad = rt_start(rt);
-    if (bad) {
-        fprintf(cli->err, "sluice: %.*s\n", STR_FMT(cli_safe(cli->arena, why, 0)));
-    } else {
+    if (!bad) {
         worker_post(rt_worker(rt, 0), start, &a);
         while (sem_wait(&a.done) != 0 && errno == EINTR)
             continue;
+        bad = a.next < questions->count;
     }
+    if (bad)
+        fprintf(cli->err, "sluice: %.*s\n", STR_FMT(cli_safe(cli->arena, why, 0)));
     rt_free(rt);
     sem_destroy(&a.done);
     return bad ? CLI_NO : CLI_DONE;

@@ -1,6 +1,4 @@
 #include "identity/names.h"
-#include "base/buf.h"
-#include <libpsl.h>
 
 struct str reverse_name(struct arena *arena, const struct ip *ip) {
     const unsigned char *b = ip->bytes;
@@ -13,17 +11,6 @@ struct str reverse_name(struct arena *arena, const struct ip *ip) {
         out[i * 4 + 2] = "0123456789abcdef"[byte >> 4], out[i * 4 + 3] = '.';
     }
     return str_printf(arena, "%.64sip6.arpa", out);
-}
-
-struct str organisational_domain(struct str name) {
-    char text[NAME_LENGTH_MAX + 1];
-    if (name.len == 0 || name.len > NAME_LENGTH_MAX)
-        return name;
-    for (size_t i = 0; i < name.len; i++)
-        text[i] = ascii_lower(name.at[i]);
-    text[name.len] = 0;
-    const char *found = psl_registrable_domain(psl_builtin(), text);
-    return found ? str_from_index(name, (size_t)(found - text)) : name;
 }
 
 bool name_is_below(struct str name, struct str domain) {

@@ -7,8 +7,5 @@ enum { NAME_LENGTH_MAX = 253 };
 
 /* "16.2.0.192.in-addr.arpa", "0.1....8.b.d.0.1.0.0.2.ip6.arpa". */
 struct str reverse_name(struct arena *, const struct ip *);
-/* The registrable part by the public suffix list: "example.co.uk" of "mail.example.co.uk"; the whole name
- * when it is a suffix itself. A view into `name`. */
-struct str organisational_domain(struct str name);
 /* Is it `domain` or below it? Without regard to case. */
 bool name_is_below(struct str name, struct str domain);

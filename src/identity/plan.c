@@ -1,3 +1,4 @@
+#include "auth/align.h"
 #include "identity/build.h"
 #include "seeded_bug.h"
 #include <stdio.h>
@@ -191,7 +192,7 @@ static void add_tenants(struct plan_building *b) {
 static void check_domain(struct plan_building *b) {
     const struct pools *p = b->input->pools;
     for (size_t i = 0; i < p->site_count && !b->input->settings->domain_given; i++)
-        if (!str_eq_nocase(organisational_domain(p->sites[i].ehlo), b->domain)) {
+        if (!align_same_organisation(p->sites[i].ehlo, b->domain)) {
             plan_note(b, b->domain,
                       "the sites say EHLO names of several domains, the customers' includes stand in that of "
                       "the first: identity { domain = ... } chooses another");

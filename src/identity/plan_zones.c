@@ -1,5 +1,6 @@
 /* Which zone a name stands in: a configured one, else what can be told from the name and from how much of a
  * /24 is ours. */
+#include "auth/align.h"
 #include "identity/build.h"
 
 static size_t zone_number(struct plan_building *b, struct str name, enum plan_owner owner) {
@@ -42,7 +43,7 @@ size_t plan_zone_of(struct plan_building *b, struct str name, enum plan_owner ot
     size_t zone;
     if (otherwise == PLAN_OURS && as_last(b, name, parent))
         return b->last_zone;
-    struct str organisation = organisational_domain(name);
+    struct str organisation = align_organisation(b->arena, name);
     if (!configured_zone(b, name, &zone))
         zone = zone_number(b, organisation, otherwise);
     if (otherwise == PLAN_OURS && organisation.len < name.len)

@@ -1,4 +1,5 @@
 #include "identity/settings.h"
+#include "auth/align.h"
 #include "identity/names.h"
 #include "pool/pool.h"
 #include <stdio.h>
@@ -175,7 +176,7 @@ static void read_servers(struct reading *r, struct identity_settings *s) {
 static void read_domain(struct reading *r, const struct pools *pools, struct identity_settings *s) {
     struct str written = config_string(r->node, "domain");
     s->domain_given = written.len > 0;
-    s->domain = organisational_domain(pools->sites[0].ehlo);
+    s->domain = align_organisation(r->arena, pools->sites[0].ehlo);
     if (!s->domain_given)
         return;
     s->domain = str_lower(r->arena, without_dot(written));

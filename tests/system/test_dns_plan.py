@@ -365,6 +365,36 @@ def test_the_plan_beside_what_is_live(served):
     served.server.start()
 
 
+@pytest.mark.parametrize("planned", ["no servers", "zones of one's own", "by exists"], indirect=True)
+def test_check_as_receivers_do(served):
+    """Nothing is wrong with what is planned; then a PTR is missing, relayed mail is let through, and the server is gone."""
+    rows = [json.loads(line) for line in served.run("check", "--json").splitlines()]
+    assert {r["ip"] for r in rows} == {str(r["ip"]) for r in served.setup.rows()}
+    assert {r["status"] for r in rows} == {"ok"} and {r["what"] for r in rows} == {None}
+    if "exists:" in str(served.data("spf.example.net.", "TXT")):
+        return
+
+    served.server.stop()
+    victim = str(served.setup.rows()[0]["ip"])
+    reverse = ipaddress.ip_address(victim).reverse_pointer
+    for file in served.zones.values():
+        lines = [line for line in file.read_text().splitlines() if not line.startswith(f"{reverse}. ")]
+        file.write_text("\n".join(lines).replace('"v=spf1 ip4:', '"v=spf1 ip4:203.0.113.0/28 ip4:') + "\n")
+    served.server.start()
+    rows = {r["ip"]: r for r in map(json.loads, served.run("check", "--json", code=1).splitlines())}
+    assert rows[victim]["ptr"] == rows[victim]["forward"] == "fault" and f"put `{reverse}. PTR mail-" in rows[victim]["what"]
+    relayed = {str(r["ip"]) for r in served.setup.rows() if r["spf"] == "unpublished"}
+    assert relayed and all(rows[ip]["include"] == "fault" and "take `ip4:203.0.113.0/28` out" in rows[ip]["what"] for ip in relayed)
+    text = served.run("check", code=1)
+    assert f"{victim}: it has no PTR" in text
+
+    served.server.stop()
+    served.config.write_text(served.config.read_text().replace("timeout = 5s", "timeout = 1s"))
+    rows = [json.loads(line) for line in served.run("check", "--json").splitlines()]
+    assert {r["ptr"] for r in rows} == {"unknown"} and "fault" not in {r["status"] for r in rows}
+    served.server.start()
+
+
 # BIND listens at addresses of interfaces only.
 PRIMARY = {"knot": (zone_server.ZoneServer, SERVER), "bind": (zone_server.Bind, "127.0.0.1")}
 
