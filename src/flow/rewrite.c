@@ -76,6 +76,8 @@ size_t rewrite_signers(const struct acceptance *a, const struct decision *d,
     if (mail_class_is_relay(d->class))
         return 0;
 #endif
+    if (a->outside && !d->verified) /* a null reverse-path: nobody has shown who it is */
+        return 0;
     size_t count = signing_keys(a->by.tenant, from, a->arrival, ret);
     return count && author_is_a_claim(a, ret[0].domain) ? 0 : count;
 }

@@ -8,8 +8,9 @@
                                const struct envelope_copy *, struct str *ret_path, struct str *ret_why);
 
 /* The keys that sign it. What is not verified keeps out of our name: a relay class is only sealed, which says
- * what we saw, and so is mail of others whose From is in the name that would sign, or not clear, unless its
- * author was verified on arrival: SPF or DKIM passed, aligned with From. */
+ * what we saw, and so is what comes from outside with a null reverse-path, and mail of others whose From is
+ * in the name that would sign, or not clear, unless its author was verified on arrival: SPF or DKIM passed,
+ * aligned with From. */
 size_t rewrite_signers(const struct acceptance *, const struct decision *,
                        struct dkim_signer ret[DKIM_SIGN_MAX]);
 

@@ -26,6 +26,14 @@ CLAIMS = {
 }
 
 
+def test_a_null_reverse_path_proves_nobody(world, judges):  # noqa: F811
+    """Whoever says MAIL FROM:<> gets no signature of ours for what he writes; the tenant's own servers do."""
+    world.start("fabrikam.test")
+    stranger = copies(world, outside(world, "", "one@contoso.test", message(CAROL)), 1)[BOB]
+    assert not field_values(stranger.data, "DKIM-Signature") and judges.chain(stranger.data) == "pass"
+    assert ours(judges, copies(world, outside(world, "", BOB, message(ALICE), ON_PREM), 1)[BOB]) == BOTH
+
+
 @pytest.mark.parametrize("sender", [CAROL, ""])
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_forged_author_gets_no_signature(world, judges, sender, claim):  # noqa: F811
