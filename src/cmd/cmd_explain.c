@@ -42,6 +42,8 @@ static void forecast_all(struct asking *a) {
                     forecast_identity(a->worker.resolver, &query, a->cli->arena, &identity);
                 known = true;
                 forecast_source(a->worker.resolver, &query, &identity, a->cli->arena, &f->seen);
+                if (r->copies[c].via.len) /* the tenant's own server, which knows where its mail comes from */
+                    f->seen.warning = STR_NULL;
             }
     }
 }

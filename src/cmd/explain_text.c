@@ -146,15 +146,18 @@ static struct str seen_line(struct arena *a, const struct forecast *f) {
 /* Each address that a receiver sees differently from the one before, with what to be warned of. */
 static void print_seen(struct cli *cli, const struct explain_view *v) {
     struct str before = STR("");
+    bool warned = false, several = v->result.copy_count > 1;
     char address[IP_TEXT_SIZE];
     for (size_t i = 0; i < v->forecast_count; i++) {
         const struct explain_forecast *f = &v->forecasts[i];
         struct str text = seen_line(cli->arena, &f->seen);
-        if (str_eq(text, before))
+        if (str_eq(text, before) && (warned || !f->seen.warning.len))
             continue;
         before = text;
+        warned = f->seen.warning.len > 0;
         line(cli, i ? "" : "seen as",
-             str_printf(cli->arena, "from %s: %.*s", ip_text(&f->source->ip, address), STR_FMT(text)));
+             str_printf(cli->arena, "from %s%s%.*s: %.*s", ip_text(&f->source->ip, address),
+                        several ? " to " : "", STR_FMT(several ? f->copy->address : STR("")), STR_FMT(text)));
         if (f->seen.warning.len)
             painted(cli, "WARNING", CLI_YELLOW, f->seen.warning);
     }

@@ -164,6 +164,16 @@ def test_without_accept_nothing_is_taken_from_outside(world):
     assert refused.reply.startswith("550 5.7.64"), refused
 
 
+def test_explain_warns_of_other_peoples_servers_only(world):
+    """At the tenant's own server SPF of a foreign sender fails as well, and nobody there minds."""
+    sender = "mallory@fail.test"
+    (world.folder / "m.eml").write_bytes(message(sender, "kept@contoso.test"))
+    how = ("explain", "--from", sender, "--to", "kept@contoso.test", "--client", OUTSIDE, "m.eml")
+    seen = {f["recipient"]: f for f in world.daemon.rows(*how)[0]["seen_by_receivers"]}
+    assert [(seen[a]["spf"], bool(seen[a]["warning"])) for a in ("kept@contoso.test", BOB)] == [("fail", False), ("fail", True)]
+    assert world.daemon.cli(*how).count("WARNING") == 1
+
+
 # ---- loops
 
 def test_loops_end(world):
@@ -179,6 +189,27 @@ def test_loops_end(world):
     assert "5.4.6" in [e for e in world.daemon.events(half) if e["event"] == "DROP"][0]["reply"]
     hops = tuple(f"Received: from a.test by b{i}.test; Sun, 22 Nov 2026 10:00:00 +0000" for i in range(110))
     assert refusal(world, CAROL, "one@contoso.test", message(CAROL, headers=hops)).reply.startswith("554 5.4.6")
+
+
+def test_forwards_in_a_circle_are_refused_and_hurt_nobody(make_world, keys):
+    """`check` warns; the daemon starts, refuses what leads nowhere, and goes the ways that lead on."""
+    circles = """
+  forward "ping@contoso.test"  { to = {"pong@contoso.test"} }
+  forward "pong@contoso.test"  { to = {"ping@contoso.test"} }
+  forward "self@contoso.test"  { to = {"self@contoso.test"} }
+  forward "round@contoso.test" { to = {"back@contoso.test", "bob@fabrikam.test"} }
+  forward "back@contoso.test"  { to = {"round@contoso.test"} }
+"""
+    world = prepare(make_world(), keys, tenant=circles)
+    said = world.daemon.cli("check")
+    for words in ('"ping@contoso.test" leads back to it and nowhere else', '"self@contoso.test" is forwarded to itself', '"round@contoso.test" leads back to it: that way is not gone'):
+        assert words in said, said
+    world.start()
+    for address in ("ping", "pong", "self"):
+        refused = refusal(world, CAROL, f"{address}@contoso.test")
+        assert refused.stage == "RCPT" and refused.reply.startswith("550 5.4.6 "), refused
+    assert set(copies(world, outside(world, CAROL, "back@contoso.test"), 1)) == {BOB}
+    world.check_pools()
 
 
 def test_a_forward_that_comes_back_through_another_host_ends(world):
