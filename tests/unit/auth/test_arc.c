@@ -202,11 +202,41 @@ static void test_results(void **state) {
     }
 }
 
+/* Three thousand fields of a chain, numbered in several ways: a verdict at little cost, nobody is asked. */
+static void test_too_many(void **state) {
+    static const struct {
+        unsigned first, step, highest; /* the instances: first, first + step ... */
+    } cases[] = {{1, 1, 1000}, {1, 0, 1}, {50, 0, 50}, {951, 1, 1950}, {1, 1, 51}};
+    enum { SETS = 1000 };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct txt_resolver dns = {.resolver = {txt_lookup}};
+        struct buf out __attribute__((cleanup(buf_free))) = {0};
+        unsigned instance = cases[i].first;
+        for (unsigned n = 0; n < SETS && instance <= cases[i].highest; n++, instance += cases[i].step)
+            buf_printf(&out,
+                       "ARC-Seal: i=%u; a=rsa-sha256; cv=pass; d=d%u.example; s=s; b=AAAA\r\n"
+                       "ARC-Message-Signature: i=%u; a=rsa-sha256; d=d%u.example; s=s; h=from; bh=AAAA; "
+                       "b=AAAA\r\nARC-Authentication-Results: i=%u; mx; spf=pass\r\n",
+                       instance, n, instance, n, instance);
+        buf_str(&out, STR(MESSAGE));
+        struct arc_verdict verdict = judge(arena, &dns, buf_view(&out));
+        assert_int_equal(verdict.result, ARC_FAIL);
+        assert_true(verdict.instances <= ARC_INSTANCES_MAX && verdict.reason.len > 0);
+        assert_int_equal(dns.asked, 0);
+        if (arena_size(arena) >= 8 * out.len)
+            fail_msg("%zu bytes for a message of %zu", arena_size(arena), out.len);
+        arena_free(arena);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_long_chain),  cmocka_unit_test(test_changes),
         cmocka_unit_test(test_oldest_pass), cmocka_unit_test(test_failed_chain),
         cmocka_unit_test(test_temporary),   cmocka_unit_test(test_results),
+        cmocka_unit_test(test_too_many),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
