@@ -210,6 +210,8 @@ static struct str expansion(const struct acceptance *a, const struct envelope_na
         buf_str(&text, text.len > before ? STR(", ") : STR(""));
         buf_str(&text, copy->to.address);
     }
+    if (text.len == before)
+        return STR("each address that it leads to has a copy already");
     return str_copy(a->arena, str_head(buf_view(&text), EXPANSION_MAX));
 }
 

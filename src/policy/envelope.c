@@ -3,6 +3,7 @@
 #include "base/map.h"
 #include "mail/address.h"
 #include "mail/header.h"
+#include "mail/mime.h"
 
 enum { FIRST_ROOM = 16 };
 
@@ -33,13 +34,23 @@ static void add_named(struct envelope *e, const struct envelope_named *named, st
     e->named[e->named_count++] = *named;
 }
 
+/* A report names the address that the sender wrote to, beside the one that it was forwarded to: the sender
+ * may never have heard of that (RFC 3461 4.2 lets us add it). */
+static struct str original_of(const struct envelope_rcpt *rcpt, struct str forwarder, struct arena *arena) {
+    if (rcpt->orcpt.len || !forwarder.len || bytes_8bit(rcpt->address))
+        return rcpt->orcpt;
+    return str_printf(arena, "rfc822;%.*s", STR_FMT(rcpt->address));
+}
+
 /* The copies of one recipient. What it asked for as a report goes with each (RFC 3461 5.2.7). */
 static void add_copies(struct envelope *e, const struct envelope_rcpt *rcpt,
                        const struct recipient_route *route, struct arena *arena) {
     for (size_t i = 0; i < route->count; i++) {
         const struct recipient_target *target = &route->targets[i];
         struct envelope_copy copy = {
-            .to = {.address = target->address, .orcpt = rcpt->orcpt, .notify = rcpt->notify},
+            .to = {.address = target->address,
+                   .orcpt = original_of(rcpt, target->forwarder, arena),
+                   .notify = rcpt->notify},
             .tenant = route->kind == RECIPIENT_PLAIN ? NULL : target->tenant,
             .named = rcpt->address,
             .forwarder = target->forwarder,

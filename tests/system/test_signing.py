@@ -104,3 +104,17 @@ def test_a_body_without_a_header_by_the_local_socket(world, judges):  # noqa: F8
     world.receiver.wait(lambda: world.hosts["fabrikam.test"].messages, what="the message")
     got = world.hosts["fabrikam.test"].messages[0]
     assert got.body == b"hi there\r\nyou\r\n" and ours(judges, got) == BOTH, got.data
+
+
+def test_a_report_names_the_address_that_was_written_to(world):  # noqa: F811
+    """The sender may never have heard of the one that it was forwarded to."""
+    world.host("fabrikam.test", refuse={"gone@fabrikam.test": "550 5.1.1 nobody"})
+    world.start("fabrikam.test")
+    with Client("127.0.0.1", world.port, source=OUTSIDE) as client:
+        trace_id = client.send(CAROL, ["gone@contoso.test", "GONE@contoso.test"], message(CAROL))
+    world.receiver.wait(lambda: world.sender_host.messages, what="the report")
+    report = world.sender_host.messages[0].data
+    assert b"\r\nOriginal-Recipient: rfc822; gone@contoso.test\r\nFinal-Recipient: rfc822; gone@fabrikam.test\r\n" in report
+    rows = {e["recipient"]: e["reply"] for e in world.daemon.events(trace_id) if e["status"] == "Expanded"}
+    assert rows["gone@contoso.test"] == "forwarded to gone@fabrikam.test"
+    assert rows["GONE@contoso.test"] == "each address that it leads to has a copy already"

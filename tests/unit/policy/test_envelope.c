@@ -49,6 +49,29 @@ static void test_whose_copy(void **state) {
     fixture_close(&f);
 }
 
+/* What the sender gets to read in a report. */
+static void test_original_recipient(void **state) {
+    static const struct {
+        const char *to, *orcpt, *expected;
+    } cases[] = {
+        {"One@contoso.test", "", "rfc822;One@contoso.test"},
+        {"one@contoso.test", "rfc822;first@else.test", "rfc822;first@else.test"},
+        {"bob@else.test", "", ""},
+        {"bob@else.test", "rfc822;first@else.test", "rfc822;first@else.test"},
+    };
+    struct fixture f = fixture_open(two_tenants, NULL, NULL);
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct envelope e = {0};
+        struct envelope_rcpt rcpt = {.address = str_of(cases[i].to), .orcpt = str_of(cases[i].orcpt)};
+        const struct tenant *tenant;
+        struct outcome refusal;
+        assert_true(envelope_add(&e, f.policy, &rcpt, f.arena, &tenant, &refusal));
+        assert_string_equal(str_c(f.arena, e.copies[0].to.orcpt), cases[i].expected);
+    }
+    fixture_close(&f);
+}
+
 /* Named twice, or reached in several ways: one copy for each address. */
 static void test_each_address_once(void **state) {
     struct fixture f = fixture_open(two_tenants, NULL, NULL);
@@ -130,9 +153,8 @@ static void test_hostile_header(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whose_copy),
-        cmocka_unit_test(test_each_address_once),
-        cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_whose_copy),        cmocka_unit_test(test_original_recipient),
+        cmocka_unit_test(test_each_address_once), cmocka_unit_test(test_loops),
         cmocka_unit_test(test_hostile_header),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
