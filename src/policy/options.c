@@ -21,8 +21,9 @@ static const struct config_option connector_options[] = {
      .doc = "PEM file of the authorities that may vouch for `certificate`."},
     {.name = "skip",
      .kind = CONFIG_LIST,
-     .doc = "Addresses, ranges and networks of servers that are passed over when Received is walked outwards "
-            "for the client that SPF is checked for; private ones are too. Or `last`: exactly one hop."},
+     .doc =
+         "Addresses, ranges and networks of servers that are passed over when Received is walked outwards "
+         "for the client that SPF is checked for. Or `last`: one hop. Private ones are passed over always."},
     {.name = "srs",
      .kind = CONFIG_BOOL,
      .preset = "false",

@@ -78,19 +78,16 @@ void original_client(const struct connector *connector, const struct ip *connect
                      const struct header *header, struct arena *arena, struct original_client *ret) {
     struct walk w = {.header = header, .arena = arena, .client = ret};
     enum hop last = HOP_READ;
-    bool enough;
+    bool enough = false;
     *ret = (struct original_client){.ip = *connecting, .helo = helo, .why = STR("")};
     if (!connector || ip_is_none(connecting) || (!connector->skip_last && !connector->skip_count))
         return;
     ret->walked = arena_array(arena, struct ip, ORIGINAL_CLIENT_WALK_MAX);
-    if (connector->skip_last) {
+    if (connector->skip_last)
         last = step_outwards(&w);
-        enough = last == HOP_READ;
-    } else {
-        while (!(enough = !is_skipped(connector, &ret->ip)) && last == HOP_READ &&
-               ret->walked_count < ORIGINAL_CLIENT_WALK_MAX)
-            last = step_outwards(&w);
-    }
+    while (last == HOP_READ && !(enough = !is_skipped(connector, &ret->ip)) &&
+           ret->walked_count < ORIGINAL_CLIENT_WALK_MAX)
+        last = step_outwards(&w);
     if (ret->walked_count || !enough)
         ret->why = why_of(&w, last, enough);
 }

@@ -1,9 +1,9 @@
 /* original_client.h - who really sent it, when the mail came through servers that the tenant names
  * (enhanced filtering, "skip listing"). Pure.
  *
- * `skip = {"last"}` goes one hop outwards. Addresses, ranges and networks go outwards as long as the address
- * is one of them or private (loopback, RFC 1918, link-local, CGN, unique local); the first other one
- * is the client. A Received field is believed only because a host that we skip wrote it: the first was
+ * `skip = {"last"}` goes one hop outwards, whatever the connecting address is; addresses, ranges and networks
+ * as long as the address is one of them. Both pass over private ones (loopback, RFC 1918, link-local, CGN,
+ * unique local) as well; the first other one is the client. A Received field is believed only because a host that we skip wrote it: the first was
  * written by the connecting host, the second by the host that the first names, and so on.
  */
 #pragma once

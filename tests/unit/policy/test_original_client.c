@@ -19,11 +19,15 @@ static const struct {
     size_t walked;
 } cases[] = {
     {"", "10.1.0.5", FILTER SENDER, "10.1.0.5", "greeting", "", 0},
-    /* last: one hop, whatever it is */
+    /* last: one hop, whatever it is, and private ones */
     {"skip = {\"last\"}", "10.1.0.5", FILTER SENDER, "198.51.100.77", "gw.filter.test", "10.1.0.5 is skipped",
      1},
-    {"skip = {\"last\"}", "10.1.0.5", HOP("a", "10.1.0.6", "b") SENDER, "10.1.0.6", "a",
-     "10.1.0.5 is skipped", 1},
+    {"skip = {\"last\"}", "198.51.100.77", HOP("a", "10.1.0.6", "b") SENDER FORGED, "192.0.2.1",
+     "mail.sender.test", "198.51.100.77, 10.1.0.6 are skipped", 2},
+    {"skip = {\"last\"}", "198.51.100.77", SENDER HOP("a", "10.1.0.6", "b"), "192.0.2.1", "mail.sender.test",
+     "198.51.100.77 is skipped", 1},
+    {"skip = {\"last\"}", "10.1.0.5", HOP("a", "10.1.0.6", "b"), "10.1.0.6", "a",
+     "10.1.0.5 is skipped; 10.1.0.6 would be too, but the Received chain ends there", 1},
     {"skip = {\"last\"}", "10.1.0.5", "Subject: x\r\n", "10.1.0.5", "greeting",
      "10.1.0.5 would be too, but the Received chain ends there", 0},
     {"skip = {\"last\"}", "10.1.0.5", "Received: by mx.contoso.com with SMTP; now\r\n" SENDER, "10.1.0.5",
