@@ -199,28 +199,16 @@ static struct smtp_reply hook_mail(void *arg, const struct smtp_session *session
     return reply;
 }
 
-/* From outside it is taken for the recipients' sake, and so for one tenant at a time. */
-static bool belongs(struct acceptance *a, const struct tenant *tenant, struct outcome *ret_refusal) {
-    if (!a->outside || !tenant)
-        return true;
-    if (!a->by.tenant)
-        a->by.tenant = tenant;
-    *ret_refusal = (struct outcome){OUTCOME_RECIPIENT,
-                                    OUTCOME_LATER,
-                                    452,
-                                    STR("4.5.3"),
-                                    STR("One organisation's recipients at a time, send this one separately"),
-                                    false};
-    return a->by.tenant == tenant;
-}
-
 static struct smtp_reply hook_rcpt(void *arg, const struct smtp_session *session,
                                    const struct smtp_rcpt *rcpt) {
     struct intake *in = arg;
     struct transaction *t = in->transaction;
     struct acceptance *a = &t->accept;
     struct address to = rcpt->forward_path;
-    struct envelope_rcpt one = {.notify = (uint8_t)rcpt->notify, .outside = a->outside, .now = a->arrival};
+    struct envelope_rcpt one = {.notify = (uint8_t)rcpt->notify,
+                                .outside = a->outside,
+                                .tenant = a->outside ? a->by.tenant : NULL,
+                                .now = a->arrival};
     const struct tenant *tenant;
     struct outcome refusal;
     (void)session;
@@ -228,13 +216,11 @@ static struct smtp_reply hook_rcpt(void *arg, const struct smtp_session *session
         to.whole = str_printf(a->arena, "%.*s@%.*s", STR_FMT(to.local), STR_FMT(t->settings->node));
     one.address = str_copy(a->arena, to.whole);
     one.orcpt = rcpt->orcpt.at ? str_copy(a->arena, rcpt->orcpt) : STR("");
-    struct envelope before = a->envelope;
     if (!envelope_add(&a->envelope, t->settings->policy, &one, a->arena, &tenant, &refusal))
         return refuse(in, t, &refusal, one.address);
-    if (belongs(a, tenant, &refusal))
-        return (struct smtp_reply){0};
-    a->envelope = before;
-    return refuse(in, t, &refusal, one.address);
+    if (a->outside && !a->by.tenant)
+        a->by.tenant = tenant;
+    return (struct smtp_reply){0};
 }
 
 static void hook_reset(void *arg, const struct smtp_session *session) {

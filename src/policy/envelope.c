@@ -17,11 +17,11 @@ static void *grow(struct arena *arena, void *old, size_t count, size_t *room, si
     return more;
 }
 
-static bool has_copy(const struct envelope *e, struct str address) {
+static struct envelope_copy *copy_to(const struct envelope *e, struct str address) {
     for (size_t i = 0; i < e->copy_count; i++)
         if (str_eq(e->copies[i].to.address, address) && e->copies[i].ended.fate == OUTCOME_DONE)
-            return true;
-    return false;
+            return &e->copies[i];
+    return NULL;
 }
 
 static void add_copy(struct envelope *e, const struct envelope_copy *copy, struct arena *arena) {
@@ -56,8 +56,11 @@ static void add_copies(struct envelope *e, const struct envelope_rcpt *rcpt,
             .forwarder = target->forwarder,
             .ended = target->forbidden,
         };
-        if (copy.ended.fate != OUTCOME_DONE || !has_copy(e, copy.to.address))
+        struct envelope_copy *known = copy.ended.fate == OUTCOME_DONE ? copy_to(e, copy.to.address) : NULL;
+        if (!known)
             add_copy(e, &copy, arena);
+        else if (known->forwarder.len && !copy.forwarder.len)
+            *known = copy; /* who is named needs no forward, and no loop of one ends it */
     }
     if (route->kind == RECIPIENT_END)
         add_copy(e,
@@ -78,6 +81,16 @@ bool envelope_add(struct envelope *e, const struct policy *policy, const struct 
         return false;
     if (route.kind != RECIPIENT_PLAIN || rcpt->outside)
         *ret_tenant = route.tenant;
+    if (rcpt->outside && rcpt->tenant && *ret_tenant && *ret_tenant != rcpt->tenant) {
+        *ret_refusal =
+            (struct outcome){OUTCOME_RECIPIENT,
+                             OUTCOME_LATER,
+                             452,
+                             STR("4.5.3"),
+                             STR("One organisation's recipients at a time, send this one separately"),
+                             false};
+        return false;
+    }
     for (size_t i = 0; i < e->named_count; i++)
         if (str_eq(e->named[i].address, rcpt->address))
             return true;

@@ -34,8 +34,10 @@ struct envelope {
 struct envelope_rcpt {
     struct str address, orcpt; /* wire form */
     uint8_t notify;
-    bool outside; /* nobody's user and no connector */
-    int64_t now;  /* wall ms */
+    bool outside;                /* nobody's user and no connector */
+    const struct tenant *tenant; /* from outside: whose the recipients before are; NULL: nobody's yet. It is
+                                    taken for the recipients' sake, and so for one tenant at a time */
+    int64_t now;                 /* wall ms */
 };
 
 /* Adds a recipient (named twice: once) with its copies, each address once. *ret_tenant: who answers for it

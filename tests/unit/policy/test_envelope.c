@@ -23,7 +23,10 @@ static const char two_tenants[] =
     "  forward \"one@contoso.test\" { to = {\"x@else.test\"} }\n"
     "  forward \"two@contoso.test\" { to = {\"x@else.test\", \"y@else.test\"} keep = true }\n"
     "}\n"
-    "tenant \"litware\" { domains = {\"litware.test\"} }\n";
+    "tenant \"litware\" { domains = {\"litware.test\"}\n"
+    "  policy \"default\" { forwarding = on }\n"
+    "  forward \"x@litware.test\" { to = {\"x@else.test\"}  keep = true }\n"
+    "}\n";
 
 /* Whose SRS a copy gets: of whom it is forwarded by, never of whom it is for. */
 static void test_whose_copy(void **state) {
@@ -120,6 +123,55 @@ static void test_loops(void **state) {
     fixture_close(&f);
 }
 
+/* Who is named gets the message, in whichever order, though a forward to the same address has looped. */
+static void test_named_beside_a_loop(void **state) {
+    static const char *const orders[][3] = {
+        {"one@contoso.test", "x@else.test", "z@else.test"},
+        {"x@else.test", "one@contoso.test", "z@else.test"},
+        {"one@contoso.test", "x@else.test", "one@contoso.test"},
+    };
+    struct fixture f = fixture_open(two_tenants, NULL, NULL);
+    (void)state;
+    for (size_t i = 0; i < COUNT(orders); i++) {
+        struct envelope e = {0};
+        struct header header;
+        struct outcome refusal;
+        bool leaves = false;
+        for (size_t j = 0; j < COUNT(orders[i]); j++)
+            assert_true(add(&e, f.policy, orders[i][j], false, f.arena));
+        assert_int_equal(header_parse(f.arena, STR("Delivered-To: one@contoso.test\r\n"), 0, &header), 0);
+        assert_true(envelope_check_loops(&e, &header, f.arena, &refusal));
+        for (size_t j = 0; j < e.copy_count; j++)
+            leaves |= e.copies[j].ended.fate == OUTCOME_DONE && !e.copies[j].forwarder.len &&
+                      str_eq(e.copies[j].to.address, STR("x@else.test"));
+        assert_true(leaves);
+    }
+    fixture_close(&f);
+}
+
+/* From outside one tenant's recipients at a time; the refused one leaves no trace in the envelope. */
+static void test_one_tenant_at_a_time(void **state) {
+    struct fixture f = fixture_open(two_tenants, NULL, NULL);
+    struct envelope e = {0};
+    const struct tenant *first, *second;
+    struct outcome refusal;
+    struct envelope_rcpt rcpt = {.address = STR("one@contoso.test"), .outside = true};
+    (void)state;
+    assert_true(envelope_add(&e, f.policy, &rcpt, f.arena, &first, &refusal));
+    rcpt.address = STR("x@litware.test");
+    rcpt.tenant = first;
+    assert_false(envelope_add(&e, f.policy, &rcpt, f.arena, &second, &refusal));
+    assert_int_equal(refusal.code, 452);
+    assert_string_equal(str_c(f.arena, refusal.enhanced), "4.5.3");
+    assert_int_equal(e.named_count, 1);
+    assert_int_equal(e.copy_count, 1);
+    assert_string_equal(str_c(f.arena, e.copies[0].forwarder), "one@contoso.test");
+    rcpt.address = STR("two@contoso.test");
+    assert_true(envelope_add(&e, f.policy, &rcpt, f.arena, &second, &refusal));
+    assert_ptr_equal(first, second);
+    fixture_close(&f);
+}
+
 /* A header full of Delivered-To against many forwards costs neither memory nor the loop's time. */
 static void test_hostile_header(void **state) {
     struct buf config __attribute__((cleanup(buf_free))) = {0}, text __attribute__((cleanup(buf_free))) = {0};
@@ -153,8 +205,9 @@ static void test_hostile_header(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whose_copy),        cmocka_unit_test(test_original_recipient),
-        cmocka_unit_test(test_each_address_once), cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_whose_copy),          cmocka_unit_test(test_original_recipient),
+        cmocka_unit_test(test_each_address_once),   cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_named_beside_a_loop), cmocka_unit_test(test_one_tenant_at_a_time),
         cmocka_unit_test(test_hostile_header),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
