@@ -401,6 +401,7 @@ def test_explain_says_what_happens(world, keys, source):
     """All that explain foretells is what the trace and the receiver show."""
     world.start("fabrikam.test")
     to = "fwd@contoso.test"
+    judges = Judges(*(key for which, key in keys.items() if which != "unpublished"))
     for name, case in CASES.items():
         text = signed(keys, *case[:3])
         told = explained(world, case[0], to, source, text)
@@ -414,7 +415,7 @@ def test_explain_says_what_happens(world, keys, source):
         assert len(seen) == 1 and seen[0]["ehlo"] == got.ehlo, name
         if name == "a short key":  # judges differ about those
             continue
-        judged = Judges(*(key for which, key in keys.items() if which != "unpublished")).signatures(got.data)
+        judged = judges.signatures(got.data)
         assert len(judged) == len(seen[0]["dkim"]), (name, seen[0]["dkim"])
         for (domain, selector, result), foretold in zip(judged, seen[0]["dkim"]):
             assert (foretold["domain"], foretold["selector"]) == (domain, selector), name

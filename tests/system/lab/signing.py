@@ -77,16 +77,29 @@ class Key:
 class Judges:
     def __init__(self, *keys):
         self.texts = {key.name: key.record for key in keys}
+        self.process = None
 
     def lookup(self, name, timeout=5):
         text = self.texts.get(name.decode().rstrip("."))
         return text.encode() if text else None
 
-    def perl(self, *commands):
-        lines = [f"txt {name.encode().hex()} {text.encode().hex()}" for name, text in self.texts.items()]
-        lines += [f"{verb} {data.hex()}" for verb, data in commands]
-        ran = subprocess.run(JUDGE, input="\n".join(lines) + "\n", capture_output=True, text=True, errors="replace", check=True)
-        return ran.stdout.splitlines()[len(self.texts):]
+    def perl(self, verb, data):
+        if not self.process:
+            self.process = subprocess.Popen(JUDGE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="replace")
+            for name, text in self.texts.items():
+                assert self.answer(f"txt {name.encode().hex()} {text.encode().hex()}") == "ok"
+        return self.answer(f"{verb} {data.hex()}")
+
+    def answer(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().rstrip("\n")
+
+    def __del__(self):
+        if self.process:
+            self.process.stdin.close()
+            self.process.stdout.close()
+            self.process.wait()
 
     def signatures(self, message):
         """(d=, s=, pass or fail) of each signature, from the top."""
@@ -94,7 +107,7 @@ class Judges:
         found = []
         judge = dkim.DKIM(message)
         fields = [value for name, value in judge.headers if name.lower() == b"dkim-signature"]
-        others = self.perl(("verify", message))[0].split("\t") if fields else []
+        others = self.perl("verify", message).split("\t") if fields else []
         assert len(others) == len(fields), (others, fields)
         for index, (field, other) in enumerate(zip(fields, others)):
             tags = {name.strip(): re.sub(rb"\s+", b"", value).decode() for name, _, value in (part.partition(b"=") for part in field.split(b";"))}
@@ -111,7 +124,7 @@ class Judges:
         import dkim
         result, _, reason = dkim.arc_verify(message, dnsfunc=self.lookup)
         result = (result or b"fail").decode()
-        other = self.perl(("arc", message))[0].split("|")
+        other = self.perl("arc", message).split("|")
         assert (other[0] == "pass") == (result == "pass"), (result, reason, other)
         return result
 
