@@ -129,13 +129,23 @@ static int make_next(struct rotating *r, const struct signing_key *like, struct 
     return bad;
 }
 
-static void print_json(struct rotating *r, const struct rotation *rotation) {
+static json_t *lines_json(struct str lines) {
+    json_t *list = json_array();
+    for (ptrdiff_t end; (end = str_index(lines, '\n')) >= 0; lines = str_from_index(lines, (size_t)end + 1))
+        json_array_append_new(list, json_stringn(lines.at, (size_t)end));
+    return list;
+}
+
+/* `records`: lines for a zone, to be published; "": not asked for. */
+static void print_json(struct rotating *r, const struct rotation *rotation, struct str records) {
     struct buf text __attribute__((cleanup(buf_free))) = {0};
     static const char *const phases[] = {"pending", "switched", "over"};
     rotation_write(rotation, &text);
     json_t *line = json_loadb(text.at, text.len, 0, NULL);
     json_object_del(line, "version");
     json_object_set_new(line, "phase", json_string(phases[rotation_phase(rotation, r->now)]));
+    if (records.len)
+        json_object_set_new(line, "publish", lines_json(records));
     json_dumpf(line, r->cli->out, JSON_COMPACT);
     fputc('\n', r->cli->out);
     json_decref(line);
@@ -143,7 +153,7 @@ static void print_json(struct rotating *r, const struct rotation *rotation) {
 
 static void print_begun(struct rotating *r, const struct rotation *rotation, struct str records) {
     if (r->cli->json) {
-        print_json(r, rotation);
+        print_json(r, rotation, records);
         return;
     }
     fprintf(r->cli->out,
@@ -272,7 +282,7 @@ static int run_status(struct rotating *r) {
         return refuse(r, r->recorded ? "the rotation on record is of other selectors; --cancel forgets it"
                                      : "no rotation is on record");
     if (r->cli->json)
-        print_json(r, r->domain->rotation);
+        print_json(r, r->domain->rotation, STR(""));
     else
         fprintf(r->cli->out, "begun %.*s, switch %.*s, old record until %.*s\n\n",
                 STR_FMT(times(r, r->domain->rotation->started_ms)),

@@ -349,7 +349,9 @@ def test_one_rotation_after_another(folder):
     """Also while the configuration names keys of long ago: what signs is what was brought last."""
     daemon = offline(folder)
     daemon.cli("dkim", "keygen", DOMAIN, "--selector", "s1")
-    first = daemon.rows("dkim", "rotate", DOMAIN)[0]["new"][0]["selector"]
+    begun = daemon.rows("dkim", "rotate", DOMAIN)[0]
+    first = begun["new"][0]["selector"]
+    assert [line.split("._domainkey.")[0] for line in begun["publish"]] == [key["selector"] for key in begun["new"]]
     move(daemon, started=-9, switch=-5, keep=-1)
     second = daemon.rows("dkim", "rotate", DOMAIN, "--after", "10d")[0]["new"][0]["selector"]
     assert len({"s1", first, second}) == 3 and uses(daemon) == {first: "signs", second: "next"}
