@@ -31,7 +31,8 @@ static void print_client(struct cli *cli, const struct explain_view *v) {
 
 static void print_step(struct cli *cli, const struct spf_step *s) {
     struct arena *a = cli->arena;
-    struct str text = str_printf(a, "%*s%.*s", 2 * (int)s->depth, "", STR_FMT(s->term));
+    struct str term = s->term.len ? s->term : str_printf(a, "the record of %.*s", STR_FMT(s->domain));
+    struct str text = str_printf(a, "%*s%.*s", 2 * (int)s->depth, "", STR_FMT(term));
     if (s->target.len && !str_eq(s->target, s->term))
         text = str_printf(a, "%.*s [%.*s]", STR_FMT(text), STR_FMT(s->target));
     text = str_printf(a, "%.*s: %s%s%.*s", STR_FMT(text), explain_spf_end(s->end), s->note.len ? ", " : "",
