@@ -47,13 +47,13 @@ static void add_keys(struct cli *cli, const struct settings *s, struct plan_inpu
     in->dkim = keys;
 }
 
-static struct plan build(struct cli *cli, const struct settings *s) {
-    struct plan_input in = {.pools = s->pools, .settings = &s->identity};
+static struct plan build(struct cli *cli, const struct settings *s, struct plan_input *in) {
     struct dkim_rows rows = {0};
-    add_destinations(cli, s, &in);
-    add_tenants(cli, s->policy, &in);
-    add_keys(cli, s, &in, &rows);
-    struct plan plan = plan_build(cli->arena, &in);
+    *in = (struct plan_input){.pools = s->pools, .settings = &s->identity};
+    add_destinations(cli, s, in);
+    add_tenants(cli, s->policy, in);
+    add_keys(cli, s, in, &rows);
+    struct plan plan = plan_build(cli->arena, in);
     dkim_rows_free(&rows);
     return plan;
 }
@@ -141,9 +141,10 @@ static int print_ranges(struct cli *cli, const struct settings *s) {
 static int run_loaded(struct cli *cli, const struct cli_arguments *arguments, const struct settings *s) {
     if (strcmp(arguments->words[0], "ranges") == 0)
         return print_ranges(cli, s);
+    struct plan_input in;
+    struct plan plan = build(cli, s, &in);
     if (strcmp(arguments->words[0], "check") == 0)
-        return cmd_dns_check(cli, s);
-    struct plan plan = build(cli, s);
+        return cmd_dns_check(cli, s, &in, &plan);
     if (strcmp(arguments->words[0], "plan") == 0)
         return print_plan(cli, &plan);
     if (strcmp(arguments->words[0], "publish") == 0)

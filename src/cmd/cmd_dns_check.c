@@ -1,120 +1,170 @@
-/* The sending addresses as receivers see them now. */
+/* `sluice dns check`: what the DNS says of us, as receivers see it. */
 #include "base/clock.h"
 #include "cmd/dns.h"
-#include "identity/audit.h"
+#include "flow/flow.h"
+#include "identity/survey.h"
+#include "rt/fiber.h"
 #include "trace/text.h"
+#include <errno.h>
+#include <semaphore.h>
+#include <time.h>
+#include <unistd.h>
 
-struct checking {
-    struct arena *arena;
-    const struct settings *settings;
-    struct str include;
-    struct audit *audits;
+enum { FIBERS = 64, PER_SECOND = 1000, LONG_MS = 2000, PROGRESS_MS = 500 };
+
+struct asking {
+    struct survey *survey;
+    struct resolver *resolver;
+    const struct survey_input *input;
+    size_t running; /* touched on the worker only */
+    sem_t done;
 };
 
-static const char *state_name(enum audit_state state) {
-    static const char *const NAMES[] = {
-        [AUDIT_OK] = "ok", [AUDIT_UNKNOWN] = "unknown", [AUDIT_FAULT] = "fault"};
-    return NAMES[state];
+static void run(void *arg) {
+    struct asking *a = arg;
+    survey_work(a->survey);
+    if (--a->running == 0)
+        sem_post(&a->done);
 }
 
-static bool ask(void *ctx, size_t number, struct resolver *resolver) {
-    struct checking *c = ctx;
-    const struct pools *pools = c->settings->pools;
-    struct audit *audit = &c->audits[number];
-    struct audit_query query = {
-        .source = &pools->sources[number],
-        .pool = &pools->pools[pools->sources[number].pool],
-        .include = c->include,
-        .now = clock_wall_ms(),
-        .deadline = clock_mono_ms() + c->settings->dns.timeout_ms * AUDIT_CHECK_COUNT,
-    };
-    if (resolver) {
-        audit_address(resolver, &query, c->arena, audit);
-        return audit->findings[AUDIT_PTR].state != AUDIT_UNKNOWN;
-    }
-    for (size_t i = 0; i < AUDIT_CHECK_COUNT; i++)
-        audit->findings[i] =
-            (struct audit_finding){AUDIT_UNKNOWN, STR("not asked: no question before got an answer")};
-    return false;
+static void start(void *arg) {
+    struct asking *a = arg;
+    a->running = 1;
+    for (int i = 0; i < FIBERS; i++)
+        a->running += fiber_start(run, a) == 0;
+    if (--a->running == 0)
+        sem_post(&a->done);
 }
 
-/* ---- output ---- */
-
-static void add_member(struct buf *out, const char *name, struct str value) {
-    buf_printf(out, ",\"%s\":", name);
-    if (value.len)
-        trace_json_string(out, value);
-    else
-        buf_str(out, STR("null"));
+/* A look-up that was given up may still be under way: the resolver goes when all fibers have ended. */
+static void close_resolver(void *arg) {
+    struct asking *a = arg;
+    a->resolver = resolver_free(a->resolver);
 }
 
-/* The faults of an address as one text. */
-static struct str what(struct arena *arena, const struct audit *audit) {
-    struct buf text __attribute__((cleanup(buf_free))) = {0};
-    for (size_t i = 0; i < AUDIT_CHECK_COUNT; i++)
-        if (audit->findings[i].state != AUDIT_OK)
-            buf_printf(&text, "%s%.*s", text.len ? "; " : "", STR_FMT(audit->findings[i].text));
-    return str_copy(arena, buf_view(&text));
-}
-
-static void add_row(const struct checking *c, size_t number, struct buf *out) {
-    const struct source *source = &c->settings->pools->sources[number];
-    const struct audit *audit = &c->audits[number];
-    char ip[IP_TEXT_SIZE];
-    buf_printf(out, "{\"ip\":\"%s\"", ip_text(&source->ip, ip));
-    add_member(out, "pool", c->settings->pools->pools[source->pool].name);
-    add_member(out, "live_ptr", audit->ptr);
-    add_member(out, "says", str_of(source->ehlo));
-    for (size_t i = 0; i < AUDIT_CHECK_COUNT; i++)
-        add_member(out, audit_check_name((enum audit_check)i), str_of(state_name(audit->findings[i].state)));
-    add_member(out, "status", str_of(state_name(audit_worst(audit))));
-    add_member(out, "what", what(c->arena, audit));
-    buf_str(out, STR("}\n"));
-}
-
-static void print_faults(struct cli *cli, const struct checking *c, size_t number) {
-    const struct audit *audit = &c->audits[number];
-    char ip[IP_TEXT_SIZE];
-    for (size_t i = 0; i < AUDIT_CHECK_COUNT; i++) {
-        bool fault = audit->findings[i].state == AUDIT_FAULT;
-        if (audit->findings[i].state == AUDIT_OK)
+/* Where somebody watches, and it takes long. */
+static void wait_for(struct cli *cli, struct asking *a) {
+    bool watched = isatty(fileno(cli->err)), shown = false;
+    int64_t began = clock_mono_ms();
+    for (;;) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += PROGRESS_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L, until.tv_nsec %= 1000000000L;
+        if (sem_timedwait(&a->done, &until) == 0)
+            break;
+        if (errno != ETIMEDOUT || !watched || clock_mono_ms() - began < LONG_MS)
             continue;
-        fprintf(cli->out, "%s%s%s: %.*s\n", cli_paint(cli, fault ? CLI_RED : CLI_YELLOW),
-                ip_text(&c->settings->pools->sources[number].ip, ip), cli_paint(cli, CLI_PLAIN),
-                STR_FMT(cli_safe(cli->arena, audit->findings[i].text, 0)));
+        fprintf(cli->err, "\r%zu of %zu asked ", survey_done(a->survey), survey_total(a->survey));
+        fflush(cli->err);
+        shown = true;
     }
+    if (shown)
+        fprintf(cli->err, "\r%*s\r", 40, "");
 }
 
-int cmd_dns_check(struct cli *cli, const struct settings *s) {
+static int ask(struct cli *cli, const struct settings *settings, struct asking *a) {
+    struct str why = STR("the runtime can't be started");
+    struct rt *rt = NULL;
+    sem_init(&a->done, 0, 0);
+    int bad = rt_new(1, 1, NULL, &rt);
+    if (!bad) {
+        rt_at_end(rt, close_resolver, a);
+        bad = flow_resolver(settings, rt_worker(rt, 0), cli->arena, &why, &a->resolver);
+    }
+    if (!bad)
+        bad = rt_start(rt);
+    if (!bad) {
+        a->survey = survey_new(a->input, a->resolver);
+        worker_post(rt_worker(rt, 0), start, a);
+        wait_for(cli, a);
+        if (survey_done(a->survey) < survey_total(a->survey))
+            bad = -1;
+    }
+    if (bad)
+        fprintf(cli->err, "sluice: %.*s\n", STR_FMT(cli_safe(cli->arena, why, 0)));
+    rt_free(rt);
+    sem_destroy(&a->done);
+    return bad ? CLI_NO : CLI_DONE;
+}
+
+/* ---- the report ---- */
+
+static bool unanswered(const struct survey_fault *f) { return f->code == SURVEY_UNANSWERED; }
+
+static void add_line(struct buf *lines, const struct survey_fault *f) {
+    buf_printf(lines, "{\"status\":\"%s\",\"code\":\"%s\",\"subject\":", unanswered(f) ? "unknown" : "fault",
+               survey_code_text(f->code));
+    trace_json_string(lines, f->subject);
+    buf_str(lines, STR(",\"what\":"));
+    trace_json_string(lines, f->what);
+    buf_str(lines, STR(",\"put\":"));
+    if (f->put.len)
+        trace_json_string(lines, f->put);
+    else
+        buf_str(lines, STR("null"));
+    buf_str(lines, STR("}\n"));
+}
+
+static void say_what_to_put(struct cli *cli, const struct survey_fault *f) {
+    struct str rest = f->put, line;
+    if (!f->put.len)
+        return;
+    fprintf(cli->out, "\n%s%.*s%s: %s, put:\n", cli_paint(cli, CLI_RED),
+            STR_FMT(cli_safe(cli->arena, f->subject, 0)), cli_paint(cli, CLI_PLAIN),
+            survey_code_text(f->code));
+    while (str_cut(&rest, '\n', &line))
+        fprintf(cli->out, "  %.*s\n", STR_FMT(cli_safe(cli->arena, line, 0)));
+}
+
+static void say_all_right(struct cli *cli, const struct plan_input *in) {
+    fprintf(cli->out, "%s%zu address%s and %zu domain%s are as receivers want them%s\n",
+            cli_paint(cli, CLI_GREEN), in->pools->source_count, in->pools->source_count == 1 ? "" : "es",
+            in->domain_count, in->domain_count == 1 ? "" : "s", cli_paint(cli, CLI_PLAIN));
+}
+
+static int report(struct cli *cli, const struct plan_input *in, const struct survey_result *result) {
     static const struct cli_column columns[] = {
-        {"ADDRESS", "ip", CLI_TEXT},
-        {"POOL", "pool", CLI_TEXT, .least = 6, .drop = 2},
-        {"NAME", "live_ptr", CLI_TEXT, .least = 12, .drop = 1},
-        {"PTR", "ptr", CLI_STATUS},
-        {"FORWARD", "forward", CLI_STATUS},
-        {"DOMAIN", "domain", CLI_STATUS},
-        {"EHLO", "ehlo", CLI_STATUS},
-        {"SPF", "spf", CLI_STATUS},
-        {"INCLUDE", "include", CLI_STATUS},
+        {"SUBJECT", "subject", CLI_TEXT, .least = 16},
+        {"FAULT", "code", CLI_STATUS},
+        {"WHAT", "what", CLI_TEXT, .least = 20},
         {0},
     };
-    size_t count = s->pools->source_count, faults = 0;
-    struct checking c = {
-        .arena = cli->arena,
-        .settings = s,
-        .include = str_printf(cli->arena, "spf.%.*s", STR_FMT(s->identity.domain)),
-        .audits = arena_array(cli->arena, struct audit, count),
-    };
     struct buf lines __attribute__((cleanup(buf_free))) = {0};
-    int bad = cmd_dns_ask(cli, s, &(struct dns_questions){count, ask, &c});
-    if (bad)
-        return bad;
-    for (size_t i = 0; i < count; i++) {
-        add_row(&c, i, &lines);
-        faults += audit_worst(&c.audits[i]) == AUDIT_FAULT;
+    bool machine = cli->json || cli->csv;
+    for (size_t i = 0; i < result->count; i++)
+        add_line(&lines, &result->faults[i]);
+    if (result->count || machine)
+        cli_rows(cli, buf_view(&lines), columns);
+    for (size_t i = 0; i < result->count && !machine; i++)
+        say_what_to_put(cli, &result->faults[i]);
+    if (!result->count && !machine)
+        say_all_right(cli, in);
+    if (result->unanswered && !machine)
+        fprintf(cli->out,
+                "\n%zu question%s got no answer: what depends on %s can't be told, and is no fault of a "
+                "record\n",
+                result->unanswered, result->unanswered == 1 ? "" : "s",
+                result->unanswered == 1 ? "it" : "them");
+    return result->count > result->unanswered ? CLI_NO : CLI_DONE;
+}
+
+int cmd_dns_check(struct cli *cli, const struct settings *settings, const struct plan_input *in,
+                  const struct plan *plan) {
+    struct survey_input input = {
+        .planned = in,
+        .plan = plan,
+        .aaaa = settings->policy->aaaa,
+        .per_second = PER_SECOND,
+        .timeout_ms = settings->dns.timeout_ms,
+        .now = clock_wall_ms(),
+    };
+    struct asking a = {.input = &input};
+    int bad = ask(cli, settings, &a);
+    if (!bad) {
+        struct survey_result result = survey_end(a.survey);
+        bad = report(cli, in, &result);
     }
-    cli_rows(cli, buf_view(&lines), columns);
-    for (size_t i = 0; i < count && !cli->json && !cli->csv; i++)
-        print_faults(cli, &c, i);
-    return faults ? CLI_NO : CLI_DONE;
+    survey_free(a.survey);
+    return bad;
 }

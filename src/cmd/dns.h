@@ -6,12 +6,12 @@
 
 /* `sluice dns zone`: the plan as files, as an update script, or beside what is live. */
 int cmd_dns_zone(struct cli *, const struct cli_arguments *, const struct settings *, const struct plan *);
+/* `sluice dns check`: everything asked as receivers ask it; NO when something is wrong. */
+int cmd_dns_check(struct cli *, const struct settings *, const struct plan_input *, const struct plan *);
 /* `sluice dns publish`: the plan to the primary, by nsupdate(1). */
 int cmd_dns_publish(struct cli *, const struct settings *, const struct plan *);
 /* Whole or not at all. NO: said. */
 int cmd_dns_write(struct cli *, const char *path, struct str text);
-/* `sluice dns check`: the addresses as receivers see them now. */
-int cmd_dns_check(struct cli *, const struct settings *);
 
 struct dns_questions {
     size_t count;

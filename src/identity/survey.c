@@ -1,0 +1,213 @@
+#include "identity/survey_inside.h"
+#include <stdlib.h>
+
+const char *survey_code_text(enum survey_code code) {
+    static const char *const texts[] = {
+#define X(name, text) [SURVEY_##name] = text,
+        SURVEY_CODES(X)
+#undef X
+    };
+    return texts[code];
+}
+
+/* ---- what is said ---- */
+
+static struct str key_of(struct arena *arena, enum survey_code code, struct str subject) {
+    return str_printf(arena, "%s %.*s", survey_code_text(code), STR_FMT(subject));
+}
+
+void survey_say(struct survey *a, size_t order, enum survey_code code, struct str subject, struct str what,
+                struct str put) {
+    struct str key = key_of(a->arena, code, subject);
+    if (map_put(a->said, key, a))
+        return;
+    struct survey_fault fault = {.code = code,
+                                 .subject = str_from_index(key, strlen(survey_code_text(code)) + 1),
+                                 .what = str_copy(a->arena, what),
+                                 .put = str_copy(a->arena, put),
+                                 .order = order};
+    buf_add(&a->faults, &fault, sizeof fault);
+    a->unanswered += code == SURVEY_UNANSWERED;
+}
+
+void survey_count(struct survey *a, size_t order, enum survey_code code, struct str name, const struct ip *ip,
+                  struct str reason) {
+    struct str key = key_of(a->arena, code, name);
+    struct survey_group *group = map_get(a->group_names, key);
+    char text[IP_TEXT_SIZE];
+    if (!group) {
+        group = arena_new_of(a->arena, struct survey_group);
+        *group = (struct survey_group){.next = a->groups,
+                                       .code = code,
+                                       .name = str_copy(a->arena, name),
+                                       .first = str_copy(a->arena, str_of(ip_text(ip, text))),
+                                       .reason = str_copy(a->arena, reason),
+                                       .order = order};
+        a->groups = group;
+        map_put(a->group_names, key, group);
+    }
+    group->count++;
+}
+
+struct str survey_put(struct survey *a, struct arena *arena, const char *type, struct str name) {
+    const struct plan *plan = a->in->plan;
+    struct str key = str_printf(arena, "%s %.*s.", type, STR_FMT(name));
+    size_t at = (size_t)(uintptr_t)map_get(a->planned, key);
+    struct buf lines __attribute__((cleanup(buf_free))) = {0};
+    for (size_t i = at ? at - 1 : plan->record_count; i < plan->record_count; i++) {
+        const struct plan_record *r = &plan->records[i];
+        if (!str_eq_nocase(r->name, plan->records[at - 1].name) || strcmp(r->type, type) != 0)
+            break;
+        buf_printf(&lines, "%s%.*s %lld %s %.*s", lines.len ? "\n" : "", STR_FMT(r->name), (long long)r->ttl,
+                   r->type, STR_FMT(r->data));
+    }
+    return str_copy(arena, buf_view(&lines));
+}
+
+/* ---- the work ---- */
+
+static void index_plan(struct survey *a) {
+    struct arena *arena = arena_new(0);
+    for (size_t i = 0; i < a->in->plan->record_count; i++) {
+        const struct plan_record *r = &a->in->plan->records[i];
+        struct str key = str_printf(arena, "%s %.*s", r->type, STR_FMT(r->name));
+        if (!map_get(a->planned, key))
+            map_put(a->planned, key, (void *)(uintptr_t)(i + 1));
+        arena_reset(arena);
+    }
+    arena_free(arena);
+}
+
+static void add_ehlo(struct str *names, size_t *count, struct str name) {
+    for (size_t i = 0; i < *count; i++)
+        if (str_eq_nocase(names[i], name))
+            return;
+    names[(*count)++] = name;
+}
+
+/* Names that many addresses say; those of one (ehlo = ptr) are looked at with it. */
+static void collect_ehlos(struct survey *a) {
+    const struct plan_input *in = a->in->planned;
+    const struct pools *p = in->pools;
+    struct str *names = arena_array(a->arena, struct str, 2 * p->pool_count + in->ehlo_name_count);
+    for (size_t i = 0; i < p->pool_count; i++) {
+        const struct pool *pool = &p->pools[i];
+        if (pool->source_count && pool->sources[0].ehlo != pool->sources[0].ptr)
+            add_ehlo(names, &a->ehlo_count, str_of(pool->sources[0].ehlo));
+        if (pool->source_count && in->site_ehlo)
+            add_ehlo(names, &a->ehlo_count, p->sites[pool->site].ehlo);
+    }
+    for (size_t i = 0; i < in->ehlo_name_count; i++)
+        add_ehlo(names, &a->ehlo_count, in->ehlo_names[i]);
+    a->ehlos = names;
+}
+
+struct survey *survey_new(const struct survey_input *in, struct resolver *below) {
+    struct survey *a = xcalloc(1, sizeof *a);
+    a->resolver.lookup = survey_lookup;
+    a->below = below;
+    a->in = in;
+    a->arena = arena_new(0);
+    a->remembered = map_new(true), a->planned = map_new(true);
+    a->said = map_new(true), a->group_names = map_new(true);
+    a->include = str_printf(a->arena, "spf.%.*s", STR_FMT(in->planned->settings->domain));
+    collect_ehlos(a);
+    index_plan(a);
+    a->total = a->ehlo_count + 1 + in->planned->dkim_count + in->planned->domain_count +
+               in->planned->pools->source_count;
+    return a;
+}
+
+struct survey *survey_free(struct survey *a) {
+    if (!a)
+        return NULL;
+    map_free(a->remembered), map_free(a->planned), map_free(a->said), map_free(a->group_names);
+    buf_free(&a->faults);
+    arena_free(a->arena);
+    free(a);
+    return NULL;
+}
+
+static void work_on(struct survey *a, size_t order, struct arena *arena) {
+    const struct plan_input *in = a->in->planned;
+    size_t i = order;
+    if (i < a->ehlo_count) {
+        survey_ehlo(a, order, a->ehlos[i], arena);
+        return;
+    }
+    if ((i -= a->ehlo_count) == 0) {
+        survey_include(a, order, arena);
+        return;
+    }
+    if (--i < in->dkim_count) {
+        survey_dkim(a, order, &in->dkim[i], arena);
+        return;
+    }
+    if ((i -= in->dkim_count) < in->domain_count) {
+        survey_domain(a, order, &in->domains[i], arena);
+        return;
+    }
+    survey_address(a, order, &in->pools->sources[i - in->domain_count], arena);
+}
+
+void survey_work(struct survey *a) {
+    struct arena *arena = arena_new(0);
+    while (a->next < a->total) {
+        work_on(a, a->next++, arena);
+        arena_reset(arena);
+        atomic_fetch_add(&a->done, 1);
+    }
+    arena_free(arena);
+}
+
+size_t survey_done(const struct survey *a) { return atomic_load(&a->done); }
+size_t survey_total(const struct survey *a) { return a->total; }
+
+/* ---- the result ---- */
+
+static void say_group(struct survey *a, const struct survey_group *group) {
+    struct arena *arena = a->arena;
+    bool leaks = group->code == SURVEY_INCLUDE_LEAKS;
+    /* What is wrong with the record itself is said already. */
+    if (!leaks && map_get(a->said, key_of(arena, SURVEY_SPF_BROKEN, group->name)))
+        return;
+    if (leaks && map_get(a->said, key_of(arena, SURVEY_SPF_OPEN, group->name)))
+        return;
+    struct str more = group->count == 1 ? STR("")
+                                        : str_printf(arena, " and %zu more address%s", group->count - 1,
+                                                     group->count == 2 ? "" : "es");
+    struct str what = str_printf(arena,
+                                 leaks ? "SPF passes from %.*s%.*s, of pools that are not published: %.*s"
+                                       : "SPF does not pass from %.*s%.*s: %.*s",
+                                 STR_FMT(group->first), STR_FMT(more), STR_FMT(group->reason));
+    struct buf put __attribute__((cleanup(buf_free))) = {0};
+    buf_str(&put, survey_put(a, arena, "TXT", group->name));
+    for (unsigned i = 1; put.len && i <= SPF_LOOKUPS_OF_NAME; i++) {
+        struct str part = str_printf(arena, "_%u.%.*s", i, STR_FMT(group->name));
+        struct str lines = survey_put(a, arena, "TXT", part);
+        if (!lines.len)
+            break;
+        buf_printf(&put, "\n%.*s", STR_FMT(lines));
+    }
+    survey_say(a, group->order, group->code, group->name, what, buf_view(&put));
+}
+
+static int by_order(const void *x, const void *y) {
+    const struct survey_fault *a = x, *b = y;
+    if (a->order != b->order)
+        return a->order < b->order ? -1 : 1;
+    if (a->code != b->code)
+        return a->code < b->code ? -1 : 1;
+    return str_cmp(a->subject, b->subject);
+}
+
+struct survey_result survey_end(struct survey *a) {
+    for (struct survey_group *group = a->groups; group; group = group->next)
+        say_group(a, group);
+    a->groups = NULL;
+    struct survey_fault *faults = (struct survey_fault *)(void *)a->faults.at;
+    size_t count = a->faults.len / sizeof *faults;
+    if (count)
+        qsort(faults, count, sizeof *faults, by_order);
+    return (struct survey_result){faults, count, a->unanswered};
+}

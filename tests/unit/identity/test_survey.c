@@ -1,0 +1,196 @@
+#include "../auth/zone.h"
+#include "configured.h"
+#include "identity/survey.h"
+
+#define TEXT                                                                                                 \
+    "site bl2 { ehlo = out.example.net ptr = \"m{class}{n}.example.net\" }\n"                                \
+    "pool normal { class = on spf = published addresses = {192.0.2.16/31, \"2001:db8::1\"} }\n"              \
+    "pool rest { class = re spf = unpublished carries = {high-risk, relay, high-risk-relay} "                \
+    "addresses = {203.0.113.8} }\n"
+#define KEY "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+
+static const struct plan_domain DOMAINS[] = {{STR("contoso"), STR("contoso.com"), STR("")}};
+static const struct plan_dkim KEYS[] = {{STR("contoso.com"), STR("s1"), STR(KEY)}};
+
+enum { RECORDS_MAX = 64 };
+struct live_world {
+    struct configured c;
+    struct plan_input input;
+    struct plan plan;
+    struct zone_record records[RECORDS_MAX];
+    size_t count;
+};
+
+/* Texts of this test have neither quotes nor strings of over 255 octets in them. */
+static struct str unquoted(struct str data) {
+    return data.len > 2 && data.at[0] == '"' ? str_from(data.at + 1, data.len - 2) : data;
+}
+
+static struct str without_dot(struct str name) { return str_head(name, name.len - 1); }
+
+/* As planned, and the customer's MX. */
+static void world_open(struct live_world *w) {
+    *w = (struct live_world){.c = configure_good(STR(TEXT))};
+    w->input = (struct plan_input){.pools = w->c.pools,
+                                   .settings = &w->c.settings,
+                                   .domains = DOMAINS,
+                                   .domain_count = COUNT(DOMAINS),
+                                   .dkim = KEYS,
+                                   .dkim_count = COUNT(KEYS)};
+    w->plan = plan_build(w->c.arena, &w->input);
+    for (size_t i = 0; i < w->plan.record_count; i++) {
+        const struct plan_record *r = &w->plan.records[i];
+        if (strcmp(r->type, "NS") == 0)
+            continue;
+        assert_true(w->count < RECORDS_MAX - 1);
+        w->records[w->count++] =
+            (struct zone_record){without_dot(r->name), str_of(r->type), unquoted(r->data)};
+    }
+    w->records[w->count++] = (struct zone_record){STR("contoso.com"), STR("MX"), STR("10 mx.example.org")};
+}
+
+/* "code subject; " of each. */
+static const char *surveyed(struct live_world *w, struct buf *out) {
+    struct zone zone;
+    struct survey_input in = {.planned = &w->input, .plan = &w->plan, .aaaa = true, .timeout_ms = 1000};
+    zone_open(&zone, w->records, w->count);
+    struct survey *survey = survey_new(&in, &zone.resolver);
+    survey_work(survey);
+    assert_int_equal(survey_done(survey), survey_total(survey));
+    struct survey_result result = survey_end(survey);
+    buf_clear(out);
+    for (size_t i = 0; i < result.count; i++)
+        buf_printf(out, "%s %.*s; ", survey_code_text(result.faults[i].code),
+                   STR_FMT(result.faults[i].subject));
+    survey_free(survey);
+    return buf_c(out);
+}
+
+static const struct {
+    const char *name, *type; /* that record... */
+    const char *data;        /* ...says this; NULL: is gone */
+    struct zone_record more;
+    const char *faults;
+} CASES[] = {
+    {"contoso.com", "MX", "10 other.example", .faults = ""},
+    {"mon0001.example.net", "A", NULL, .faults = "not-confirmed 192.0.2.16; "},
+    {"mon0001.example.net", "AAAA", "2001:db8::2", .faults = "not-confirmed 2001:db8::1; "},
+    {"mre0001.example.net", "A", NULL, .faults = "not-confirmed 203.0.113.8; "},
+    {"out.example.net", "TXT", NULL, .faults = "ehlo-spf out.example.net; "},
+    {"out.example.net", "TXT", "v=spf1 ip4:192.0.2.16/31 ip6:2001:db8::1 -all",
+     .faults = "ehlo-spf out.example.net; "},
+    {"out.example.net", "TXT", "v=spf1 ip4:0.0.0.0/0 ip6:::/0 -all", .faults = "spf-open out.example.net; "},
+    {"spf.example.net", "TXT", "v=spf1 ip4:192.0.2.16/31 -all", .faults = "include-misses spf.example.net; "},
+    {"spf.example.net", "TXT", "v=spf1 ip4:192.0.2.16/31 ip6:2001:db8::1 ip4:203.0.113.0/24 -all",
+     .faults = "include-leaks spf.example.net; "},
+    {"spf.example.net", "TXT", "v=spf1 include:none.example -all", .faults = "spf-broken spf.example.net; "},
+    {"contoso.com", "TXT", "v=spf1 redirect=spf.example.net", .faults = ""},
+    {"contoso.com", "TXT", "v=spf1 ip4:10.0.0.0/8 -all", .faults = "no-include contoso.com; "},
+    {"contoso.com", "TXT", "v=spf1 include:none.example -all", .faults = "spf-broken contoso.com; "},
+    {"contoso.com",
+     "TXT",
+     "v=spf1 -all",
+     {STR("contoso.com"), STR("TXT"), STR("v=spf1 include:spf.example.net -all")},
+     .faults = "spf-broken contoso.com; "},
+    {"contoso.com", "TXT", NULL, .faults = "no-spf contoso.com; "},
+    {"s1._domainkey.contoso.com", "TXT", NULL, .faults = "dkim-missing s1._domainkey.contoso.com; "},
+    {"s1._domainkey.contoso.com", "TXT", "v=DKIM1; p=", .faults = "dkim-differs s1._domainkey.contoso.com; "},
+    {"s1._domainkey.contoso.com", "TXT", KEY "; t=y", .faults = "dkim-differs s1._domainkey.contoso.com; "},
+    {"_dmarc.contoso.com", "TXT", "v=DMARC1; p=reject; adkim=s", .faults = ""},
+    {"_dmarc.contoso.com", "TXT", NULL, .faults = "no-dmarc contoso.com; "},
+    {"contoso.com", "MX", NULL, .faults = "no-sender-dns contoso.com; "},
+    {"contoso.com", "MX", NULL, {STR("contoso.com"), STR("AAAA"), STR("2001:db8::5")}, .faults = ""},
+};
+
+static void test_faults(void **state) {
+    (void)state;
+    struct buf said = {0};
+    for (size_t i = 0; i < COUNT(CASES); i++) {
+        struct live_world w;
+        size_t at = 0;
+        world_open(&w);
+        while (at < w.count && !(str_eq(w.records[at].name, str_of(CASES[i].name)) &&
+                                 str_eq(w.records[at].type, str_of(CASES[i].type))))
+            at++;
+        if (at == w.count)
+            fail_msg("%s %s is not planned", CASES[i].name, CASES[i].type);
+        if (CASES[i].data)
+            w.records[at].data = str_of(CASES[i].data);
+        else
+            w.records[at] = w.records[--w.count];
+        if (CASES[i].more.name.len)
+            w.records[w.count++] = CASES[i].more;
+        if (strcmp(surveyed(&w, &said), CASES[i].faults) != 0)
+            fail_msg("case %zu: %s", i, buf_c(&said));
+        configured_free(&w.c);
+    }
+    buf_free(&said);
+}
+
+/* Invariant 7: whatever does not answer, no record is blamed; and it is said. */
+static void test_no_answer_is_no_fault(void **state) {
+    (void)state;
+    struct buf said = {0};
+    struct live_world w;
+    world_open(&w);
+    assert_string_equal(surveyed(&w, &said), "");
+    for (size_t i = 0; i < w.count; i++) {
+        struct zone_record kept[RECORDS_MAX];
+        size_t count = w.count, left = 0;
+        memcpy(kept, w.records, sizeof kept);
+        struct str name = kept[i].name;
+        for (size_t j = 0; j < count; j++)
+            if (!str_eq(kept[j].name, name))
+                w.records[left++] = kept[j];
+        w.records[left++] = (struct zone_record){name, STR("TIMEOUT"), STR("")};
+        w.count = left;
+        struct str rest = str_of(surveyed(&w, &said)), part;
+        assert_true(rest.len > 0);
+        while (str_cut(&rest, ';', &part))
+            if (str_trim(part).len && !str_starts(str_trim(part), STR("unanswered ")))
+                fail_msg("%.*s does not answer: %s", STR_FMT(name), buf_c(&said));
+        memcpy(w.records, kept, sizeof kept);
+        w.count = count;
+    }
+    configured_free(&w.c);
+    buf_free(&said);
+}
+
+static const struct {
+    const char *name;
+    bool generic;
+} NAMES[] = {
+    {"mail-bl2nam02on0054.outbound.protection.outlook.com", false},
+    {"mail.example.com", false},
+    {"192-0-2-16.example.com", true},
+    {"host16.2.0.192.provider.example.com", true},
+    {"host-192.0.2.16-static.example.com", true},
+    {"p1.2.3.example.com", false},
+    {"1-2-3-400.example.com", false},
+    {"mail-1234-1-2-3.example.com", false},
+    {"dsl.example.com", true},
+    {"a.adsl-12.example.com", true},
+    {"mail.dyn.example.com", true},
+    {"mail.dynamic.com", false},
+    {"dslmail.example.com", false},
+    {"example.com", false},
+    {"", false},
+};
+
+static void test_generic(void **state) {
+    (void)state;
+    struct arena *arena = arena_new(0);
+    for (size_t i = 0; i < COUNT(NAMES); i++)
+        if (name_is_generic(arena, str_of(NAMES[i].name)) != NAMES[i].generic)
+            fail_msg("%s", NAMES[i].name);
+    arena_free(arena);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_no_answer_is_no_fault),
+        cmocka_unit_test(test_generic),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
