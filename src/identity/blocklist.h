@@ -1,0 +1,112 @@
+/* blocklist.h - is a sending address on a DNS list (RFC 5782)? What is asked when, and what the answers mean.
+ *
+ * Pure: the clock (milliseconds, any one clock) is passed in, answers come as struct dns_answer; whoever asks
+ * the DNS is elsewhere. Touched by one worker. What is no answer of the list - a DNS that fails, "you asked
+ * too much", an open resolver, a list that lists everything or is gone - neither lists nor delists: an answer
+ * that would change anything counts only when the list has then told its test addresses apart, and says so
+ * again.
+ */
+#pragma once
+#include "rt/resolver.h"
+
+/* ---- lists ---- */
+
+enum blocklist_meaning {
+    BLOCKLIST_LISTS,
+    BLOCKLIST_REFUSES, /* asked too much, by an open resolver, without a key */
+    BLOCKLIST_NOTHING, /* a code that says no harm */
+};
+
+struct blocklist_code {
+    struct str first, last; /* addresses of the answer, inclusive */
+    enum blocklist_meaning meaning;
+    struct str text;
+};
+
+struct blocklist {
+    struct str name; /* "Spamhaus ZEN" */
+    struct str zone; /* "zen.spamhaus.org" */
+    bool v4, v6;
+    const struct blocklist_code *codes; /* none: all of 127.0.0.2 to 127.0.0.255 list */
+    size_t code_count;
+    struct str removal; /* page; "%" stands for the address; empty: none */
+};
+
+/* What is watched unless the configuration says otherwise: free for senders' own use at this rate. */
+extern const struct blocklist blocklist_defaults[];
+extern const size_t blocklist_default_count;
+
+/* "16.2.0.192.zen.spamhaus.org"; IPv6 by nibbles (RFC 5782 2.4). */
+struct str blocklist_query(struct arena *, const struct blocklist *, const struct ip *);
+/* The addresses that every list has, and has not (RFC 5782 5), of one family. */
+struct str blocklist_test_query(struct arena *, const struct blocklist *, bool v6, bool listed);
+/* The page to go to; "" when the list has none. */
+struct str blocklist_removal(struct arena *, const struct blocklist *, const struct ip *);
+
+/* ---- answers ---- */
+
+enum blocklist_state {
+    BLOCKLIST_CLEAR,
+    BLOCKLIST_LISTED,
+    BLOCKLIST_REFUSED,
+    BLOCKLIST_BROKEN, /* an answer outside of 127.0.0.0/8: the zone is parked, or the resolver lies */
+    BLOCKLIST_UNASKED,
+};
+
+struct blocklist_reading {
+    enum blocklist_state state;
+    struct str text; /* of the code, or why there is no answer; "" when clear */
+};
+
+/* Of the A records of a query. One code that lists is enough, except beside one that refuses or is foreign.
+ */
+void blocklist_read(const struct blocklist *, const struct dns_answer *, struct blocklist_reading *ret);
+
+/* ---- the watch ---- */
+
+enum {
+    BLOCKLIST_ROUND_MS = 60 * 60 * 1000,     /* all addresses once, when the gap allows */
+    BLOCKLIST_GAP_MS = 1000,                 /* between two questions to one list, at least */
+    BLOCKLIST_TRIAL_MS = 6 * 60 * 60 * 1000, /* between two looks at the test addresses */
+    BLOCKLIST_PAUSE_MS = 60 * 60 * 1000,     /* after a refusal or a failed trial; doubles */
+    BLOCKLIST_PAUSE_MOST_MS = 24 * 60 * 60 * 1000,
+    BLOCKLIST_TEXT_MAX = 250,
+};
+
+enum blocklist_step { BLOCKLIST_TRY_LISTED, BLOCKLIST_TRY_CLEAR, BLOCKLIST_ASK };
+
+/* A question to put to the DNS now. */
+struct blocklist_question {
+    enum blocklist_step step;
+    size_t list, address; /* indices; `address` with BLOCKLIST_ASK */
+    bool v6;              /* of the test address */
+};
+
+enum blocklist_change { BLOCKLIST_SAME, BLOCKLIST_NOW_LISTED, BLOCKLIST_NOW_DELISTED };
+
+struct blocklist_watch;
+/* Lists and addresses must outlive it. What `old` (may be NULL) knows of the same address and zone is taken
+ * over. `seed` spreads the schedules of several nodes. */
+struct blocklist_watch *blocklist_watch_new(const struct blocklist *, size_t list_count, const struct ip *,
+                                            size_t address_count, uint64_t seed, int64_t now,
+                                            const struct blocklist_watch *old);
+struct blocklist_watch *blocklist_watch_free(struct blocklist_watch *); /* NULL is fine */
+/* The next question that is due. False: none is; *ret_when is when to come again. A question that was given
+ * out counts as asked, whether an answer comes or not. */
+bool blocklist_next(struct blocklist_watch *, int64_t now, struct blocklist_question *ret, int64_t *ret_when);
+/* Its name, for an A look-up; for TXT after NOW_LISTED. */
+struct str blocklist_question_name(const struct blocklist_watch *, const struct blocklist_question *,
+                                   struct arena *);
+enum blocklist_change blocklist_answer(struct blocklist_watch *, const struct blocklist_question *,
+                                       const struct dns_answer *, int64_t now);
+/* The list's own words, of the TXT record; copied. */
+void blocklist_explain(struct blocklist_watch *, const struct blocklist_question *, struct str text);
+
+struct blocklist_entry {
+    bool listed;
+    int64_t since;   /* of the listing */
+    struct str text; /* the list's own words, else what the code means; valid until the next call */
+};
+struct blocklist_entry blocklist_entry(const struct blocklist_watch *, size_t list, size_t address);
+/* Is it believed at present, and if not why. */
+bool blocklist_believed(const struct blocklist_watch *, size_t list, struct str *ret_why);
