@@ -3,8 +3,9 @@
  *
  * `skip = {"last"}` goes one hop outwards, whatever the connecting address is; addresses, ranges and networks
  * as long as the address is one of them. Both pass over private ones (loopback, RFC 1918, link-local, CGN,
- * unique local) as well; the first other one is the client. A Received field is believed only because a host that we skip wrote it: the first was
- * written by the connecting host, the second by the host that the first names, and so on.
+ * unique local) as well; the first other one is the client. A Received field is believed only because a host
+ * that we skip wrote it: the first was written by the connecting host, the second by the host that the first
+ * names, and so on.
  */
 #pragma once
 #include "mail/header.h"
