@@ -205,6 +205,12 @@ struct survey_result survey_end(struct survey *a) {
     for (struct survey_group *group = a->groups; group; group = group->next)
         say_group(a, group);
     a->groups = NULL;
+    if (a->unasked)
+        survey_say(a, a->total + 1, SURVEY_UNANSWERED, STR("all others"),
+                   str_printf(a->arena, "%zu questions were not asked: none of the first %zu got an answer",
+                              a->unasked, a->failed),
+                   STR_NULL);
+    a->unasked = 0;
     struct survey_fault *faults = (struct survey_fault *)(void *)a->faults.at;
     size_t count = a->faults.len / sizeof *faults;
     if (count)

@@ -4,7 +4,7 @@
 #include "rt/fiber.h"
 #include "seeded_bug.h"
 
-enum { REMEMBERED_MAX = 4096, GIVE_UP = 128, QUESTIONS_OF_SPF = 10 };
+enum { REMEMBERED_MAX = 4096, QUESTIONS_OF_SPF = 10 };
 
 struct memory {
     struct dns_answer answer;
@@ -35,11 +35,13 @@ static void pace(struct survey *a) {
 
 static void ask_below(struct survey *a, struct str name, enum dns_type type, struct arena *arena,
                       struct dns_answer *ret) {
-    *ret = (struct dns_answer){.status = DNS_FAILED, .why = STR("not asked: no question got an answer")};
-    if (a->answered || a->failed < GIVE_UP) {
-        pace(a);
-        resolver_lookup(a->below, name, type, clock_mono_ms() + a->in->timeout_ms, arena, ret);
+    if (!a->answered && a->failed >= SURVEY_GIVE_UP) {
+        a->unasked++;
+        *ret = (struct dns_answer){.status = DNS_FAILED, .why = STR("not asked")};
+        return;
     }
+    pace(a);
+    resolver_lookup(a->below, name, type, clock_mono_ms() + a->in->timeout_ms, arena, ret);
 #ifdef SLUICE_SEEDED_BUG_SURVEY_FAILURE_IS_FAULT
     ret->status = ret->status == DNS_FAILED ? DNS_NONE : ret->status;
 #endif

@@ -8,6 +8,9 @@
 #include "identity/survey.h"
 #include <stdatomic.h>
 
+/* When none of so many questions got an answer, the others are not asked. */
+enum { SURVEY_GIVE_UP = 128 };
+
 /* What one wrong SPF record does to many addresses. */
 struct survey_group {
     struct survey_group *next;
@@ -30,7 +33,7 @@ struct survey {
     const struct str *ehlos;
     size_t ehlo_count;
     struct str include; /* "spf.DOMAIN" */
-    size_t next, total, answered, failed, unanswered;
+    size_t next, total, answered, failed, unanswered, unasked;
     int64_t free_at; /* of the rate: microseconds, monotonic */
     atomic_size_t done;
 };

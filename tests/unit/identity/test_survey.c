@@ -156,6 +156,32 @@ static void test_no_answer_is_no_fault(void **state) {
     buf_free(&said);
 }
 
+/* A DNS that answers nothing is asked for a while, and that is said in few lines. */
+static void silent(struct resolver *self, struct str name, enum dns_type type, int64_t deadline,
+                   struct arena *arena, struct dns_answer *ret) {
+    (void)self, (void)name, (void)type, (void)deadline, (void)arena;
+    *ret = (struct dns_answer){.status = DNS_FAILED, .why = STR("timeout")};
+}
+
+static void test_a_dead_dns(void **state) {
+    (void)state;
+    struct configured c =
+        configure_good(STR("pool normal { addresses = {10.0.0.0/20} }\n"
+                           "pool rest { carries = {high-risk, relay, high-risk-relay} }\n"));
+    struct plan_input input = {.pools = c.pools, .settings = &c.settings};
+    struct plan plan = plan_build(c.arena, &input);
+    struct resolver dead = {.lookup = silent};
+    struct survey *survey =
+        survey_new(&(struct survey_input){.planned = &input, .plan = &plan, .timeout_ms = 1}, &dead);
+    survey_work(survey);
+    struct survey_result result = survey_end(survey);
+    assert_in_range(result.count, 2, 200);
+    assert_int_equal(result.count, result.unanswered);
+    assert_true(str_eq(result.faults[result.count - 1].subject, STR("all others")));
+    survey_free(survey);
+    configured_free(&c);
+}
+
 static const struct {
     const char *name;
     bool generic;
@@ -190,6 +216,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_no_answer_is_no_fault),
+        cmocka_unit_test(test_a_dead_dns),
         cmocka_unit_test(test_generic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
