@@ -1,91 +1,49 @@
 /* `sluice dns check`: what the DNS says of us, as receivers see it. */
 #include "base/clock.h"
+#include "cmd/asking.h"
 #include "cmd/dns.h"
-#include "flow/flow.h"
 #include "identity/survey.h"
-#include "rt/fiber.h"
 #include "trace/text.h"
-#include <errno.h>
-#include <semaphore.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { FIBERS = 64, PER_SECOND = 1000, LONG_MS = 2000, PROGRESS_MS = 500 };
+enum { FIBERS = 64, PER_SECOND = 1000, LONG_MS = 2000 };
 
 struct asking {
+    struct cli *cli;
     struct survey *survey;
-    struct resolver *resolver;
     const struct survey_input *input;
-    size_t running; /* touched on the worker only */
-    sem_t done;
+    int64_t began;
+    bool watched, shown;
 };
 
-static void run(void *arg) {
-    struct asking *a = arg;
-    survey_work(a->survey);
-    if (--a->running == 0)
-        sem_post(&a->done);
+static void begin(void *ctx, struct resolver *resolver) {
+    struct asking *a = ctx;
+    a->survey = survey_new(a->input, resolver);
+    a->began = clock_mono_ms();
 }
 
-static void start(void *arg) {
-    struct asking *a = arg;
-    a->running = 1;
-    for (int i = 0; i < FIBERS; i++)
-        a->running += fiber_start(run, a) == 0;
-    if (--a->running == 0)
-        sem_post(&a->done);
-}
-
-/* A look-up that was given up may still be under way: the resolver goes when all fibers have ended. */
-static void close_resolver(void *arg) {
-    struct asking *a = arg;
-    a->resolver = resolver_free(a->resolver);
+static void run(void *ctx, struct flow *flow) {
+    (void)flow;
+    survey_work(((struct asking *)ctx)->survey);
 }
 
 /* Where somebody watches, and it takes long. */
-static void wait_for(struct cli *cli, struct asking *a) {
-    bool watched = isatty(fileno(cli->err)), shown = false;
-    int64_t began = clock_mono_ms();
-    for (;;) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += PROGRESS_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L, until.tv_nsec %= 1000000000L;
-        if (sem_timedwait(&a->done, &until) == 0)
-            break;
-        if (errno != ETIMEDOUT || !watched || clock_mono_ms() - began < LONG_MS)
-            continue;
-        fprintf(cli->err, "\r%zu of %zu asked ", survey_done(a->survey), survey_total(a->survey));
-        fflush(cli->err);
-        shown = true;
-    }
-    if (shown)
-        fprintf(cli->err, "\r%*s\r", 40, "");
+static void show_progress(void *ctx) {
+    struct asking *a = ctx;
+    if (!a->watched || clock_mono_ms() - a->began < LONG_MS)
+        return;
+    fprintf(a->cli->err, "\r%zu of %zu asked ", survey_done(a->survey), survey_total(a->survey));
+    fflush(a->cli->err);
+    a->shown = true;
 }
 
 static int ask(struct cli *cli, const struct settings *settings, struct asking *a) {
-    struct str why = STR("the runtime can't be started");
-    struct rt *rt = NULL;
-    sem_init(&a->done, 0, 0);
-    int bad = rt_new(1, 1, NULL, &rt);
-    if (!bad) {
-        rt_at_end(rt, close_resolver, a);
-        bad = flow_resolver(settings, rt_worker(rt, 0), cli->arena, &why, &a->resolver);
-    }
-    if (!bad)
-        bad = rt_start(rt);
-    if (!bad) {
-        a->survey = survey_new(a->input, a->resolver);
-        worker_post(rt_worker(rt, 0), start, a);
-        wait_for(cli, a);
-        if (survey_done(a->survey) < survey_total(a->survey))
-            bad = -1;
-    }
-    if (bad)
-        fprintf(cli->err, "sluice: %.*s\n", STR_FMT(cli_safe(cli->arena, why, 0)));
-    rt_free(rt);
-    sem_destroy(&a->done);
-    return bad ? CLI_NO : CLI_DONE;
+    struct cli_asking how = {
+        .fibers = FIBERS, .begin = begin, .run = run, .waiting = show_progress, .ctx = a};
+    int bad = cli_ask_dns(cli, settings, &how);
+    if (a->shown)
+        fprintf(cli->err, "\r%*s\r", 40, "");
+    return bad;
 }
 
 /* ---- the report ---- */
@@ -159,7 +117,7 @@ int cmd_dns_check(struct cli *cli, const struct settings *settings, const struct
         .timeout_ms = settings->dns.timeout_ms,
         .now = clock_wall_ms(),
     };
-    struct asking a = {.input = &input};
+    struct asking a = {.cli = cli, .input = &input, .watched = isatty(fileno(cli->err))};
     int bad = ask(cli, settings, &a);
     if (!bad) {
         struct survey_result result = survey_end(a.survey);

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "cmd/dns.h"
+#include "cmd/dns_ask.h"
 #include "identity/zone.h"
 #include "trace/text.h"
 #include <errno.h>
@@ -111,7 +112,7 @@ static int print_differences(struct cli *cli, const struct settings *s, const st
     struct live_set *sets;
     size_t count = live_sets(cli->arena, plan, &sets);
     struct comparing comparing = {cli->arena, s, sets, &found};
-    int bad = cmd_dns_ask(cli, s, &(struct dns_questions){count, ask, &comparing});
+    int bad = dns_ask(cli, s, &(struct dns_questions){count, ask, &comparing});
     if (bad)
         return bad;
     struct live_line *lines = (struct live_line *)(void *)found.at;

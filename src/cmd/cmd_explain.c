@@ -1,27 +1,22 @@
 #include "cmd/explain_view.h"
 
 #include "base/clock.h"
-#include "rt/fiber.h"
+#include "cmd/asking.h"
 #include <errno.h>
-#include <semaphore.h>
 
 enum { MESSAGE_MAX = 64 << 20 };
 
-/* A runtime of one worker, to ask the DNS with. */
 struct asking {
-    struct cli *cli;
-    struct flow flow;
-    struct flow_worker worker;
+    struct arena *arena;
     struct settings *settings;
     struct explain_view view;
-    sem_t done;
 };
 
 /* Every copy from every address that could carry it, as far as EXPLAIN_FORECASTS goes. */
-static void forecast_all(struct asking *a) {
+static void forecast_all(struct asking *a, struct resolver *resolver) {
     struct explain_view *v = &a->view;
     const struct explain_result *r = &v->result;
-    v->forecasts = arena_array(a->cli->arena, struct explain_forecast, EXPLAIN_FORECASTS);
+    v->forecasts = arena_array(a->arena, struct explain_forecast, EXPLAIN_FORECASTS);
     for (size_t c = 0; c < r->copy_count; c++) {
         struct forecast_identity identity;
         bool known = false;
@@ -39,58 +34,19 @@ static void forecast_all(struct asking *a) {
                 *f = (struct explain_forecast){.copy = &r->copies[c], .pool = r->pools[p], .source = source};
                 query.deadline = clock_mono_ms() + ARRIVAL_DEADLINE_MS;
                 if (!known)
-                    forecast_identity(a->worker.resolver, &query, a->cli->arena, &identity);
+                    forecast_identity(resolver, &query, a->arena, &identity);
                 known = true;
-                forecast_source(a->worker.resolver, &query, &identity, a->cli->arena, &f->seen);
+                forecast_source(resolver, &query, &identity, a->arena, &f->seen);
                 if (r->copies[c].via.len) /* the tenant's own server, which knows where its mail comes from */
                     f->seen.warning = STR_NULL;
             }
     }
 }
 
-static void run_explain(void *arg) {
-    struct asking *a = arg;
-    explain(&a->flow, a->settings, &a->view.request, a->cli->arena, &a->view.result);
-    forecast_all(a);
-    sem_post(&a->done);
-}
-
-static void start_explain(void *arg) {
-    struct asking *a = arg;
-    if (fiber_start(run_explain, a) == 0)
-        return;
-    a->view.result.refusal = (struct outcome){.fate = OUTCOME_LATER, .text = STR("no memory for a fiber")};
-    sem_post(&a->done);
-}
-
-/* A look-up that was given up may still be under way: its resolver goes when all fibers have ended. */
-static void close_resolver(void *arg) {
-    struct asking *a = arg;
-    a->worker.resolver = resolver_free(a->worker.resolver);
-}
-
-static int ask(struct asking *a) {
-    struct str why = STR("the runtime can't be started");
-    int bad = rt_new(1, 1, NULL, &a->flow.rt);
-    if (!bad) {
-        a->worker = (struct flow_worker){
-            .flow = &a->flow, .worker = rt_worker(a->flow.rt, 0), .settings = a->settings, .random = 1};
-        rt_at_end(a->flow.rt, close_resolver, a);
-        bad = flow_resolver(a->settings, a->worker.worker, a->cli->arena, &why, &a->worker.resolver);
-    }
-    if (!bad) {
-        worker_set_data(a->worker.worker, &a->worker);
-        bad = rt_start(a->flow.rt);
-    }
-    if (bad) {
-        fprintf(a->cli->err, "sluice: %.*s\n", STR_FMT(cli_safe(a->cli->arena, why, 0)));
-    } else {
-        worker_post(a->worker.worker, start_explain, a);
-        while (sem_wait(&a->done) != 0 && errno == EINTR)
-            continue;
-    }
-    rt_free(a->flow.rt);
-    return bad ? CLI_NO : CLI_DONE;
+static void run_explain(void *ctx, struct flow *flow) {
+    struct asking *a = ctx;
+    explain(flow, a->settings, &a->view.request, a->arena, &a->view.result);
+    forecast_all(a, flow_here(flow)->resolver);
 }
 
 /* What both ways of telling want to know */
@@ -216,14 +172,13 @@ static int load(struct cli *cli, struct settings **ret) {
 }
 
 static int run(struct cli *cli, const struct cli_arguments *arguments) {
-    struct asking a = {.cli = cli, .view = {.cli = cli}};
+    struct asking a = {.arena = cli->arena, .view = {.cli = cli}};
     int bad = read_request(cli, arguments, &a.view.request);
     if (!bad)
         bad = load(cli, &a.settings);
     if (bad)
         return bad;
-    sem_init(&a.done, 0, 0);
-    bad = ask(&a);
+    bad = cli_ask_dns(cli, a.settings, &(struct cli_asking){.fibers = 1, .run = run_explain, .ctx = &a});
     if (!bad && cli->json)
         explain_json(&a.view);
     else if (!bad)
@@ -233,7 +188,6 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
     for (size_t i = 0; i < a.view.result.copy_count; i++)
         route_unref(a.view.result.copies[i].route);
     settings_unref(a.settings);
-    sem_destroy(&a.done);
     return bad;
 }
 

@@ -1,14 +1,8 @@
-/* What DNS says of our keys, asked on a runtime of one worker. */
+/* What DNS says of our keys. */
 #include "base/clock.h"
 #include "cmd/dkim.h"
-#include "flow/flow.h"
-#include "rt/fiber.h"
-#include "rt/resolver.h"
-#include <errno.h>
+#include "cmd/dns_ask.h"
 #include <jansson.h>
-#include <semaphore.h>
-
-enum { FIBERS = 16 };
 
 const char *dkim_live_name(enum dkim_live live) {
     static const char *const names[] = {
@@ -67,68 +61,26 @@ void dkim_compare(struct arena *arena, const struct dns_answer *answer, struct d
 
 /* ---- asking ---- */
 
-struct asking {
-    struct cli *cli;
-    struct settings *settings;
+struct comparing {
+    struct arena *arena;
+    const struct settings *settings;
     struct dkim_rows *rows;
-    struct rt *rt;
-    struct resolver *resolver;
-    size_t next; /* touched on the worker only, as all below */
-    size_t running;
-    sem_t done;
 };
 
-static void run(void *arg) {
-    struct asking *a = arg;
-    while (a->next < a->rows->count) {
-        struct dkim_row *row = &a->rows->rows[a->next++];
-        struct dns_answer answer;
-        resolver_lookup(a->resolver, row->name, DNS_TXT, clock_mono_ms() + a->settings->dns.timeout_ms,
-                        a->cli->arena, &answer);
-        dkim_compare(a->cli->arena, &answer, row);
-    }
-    if (--a->running == 0)
-        sem_post(&a->done);
-}
-
-static void start(void *arg) {
-    struct asking *a = arg;
-    a->running = 1;
-    for (int i = 0; i < FIBERS; i++)
-        a->running += fiber_start(run, a) == 0;
-    if (--a->running == 0)
-        sem_post(&a->done);
-}
-
-/* A look-up that was given up may still be under way: the resolver goes when all fibers have ended. */
-static void close_resolver(void *arg) {
-    struct asking *a = arg;
-    a->resolver = resolver_free(a->resolver);
+static bool compare(void *ctx, size_t number, struct resolver *resolver) {
+    struct comparing *c = ctx;
+    struct dkim_row *row = &c->rows->rows[number];
+    struct dns_answer answer = {.status = DNS_FAILED};
+    if (resolver)
+        resolver_lookup(resolver, row->name, DNS_TXT, clock_mono_ms() + c->settings->dns.timeout_ms, c->arena,
+                        &answer);
+    dkim_compare(c->arena, &answer, row);
+    return answer.status != DNS_FAILED;
 }
 
 int dkim_ask(struct cli *cli, struct settings *settings, struct dkim_rows *rows) {
-    struct asking a = {.cli = cli, .settings = settings, .rows = rows};
-    struct str why = STR("the runtime can't be started");
-    for (size_t i = 0; i < rows->count; i++)
-        say(&rows->rows[i], DKIM_LIVE_FAILED, STR("no memory to ask"));
-    sem_init(&a.done, 0, 0);
-    int bad = rt_new(1, 1, NULL, &a.rt);
-    if (!bad) {
-        rt_at_end(a.rt, close_resolver, &a);
-        bad = flow_resolver(settings, rt_worker(a.rt, 0), cli->arena, &why, &a.resolver);
-    }
-    if (!bad)
-        bad = rt_start(a.rt);
-    if (bad) {
-        fprintf(cli->err, "sluice: %.*s\n", STR_FMT(cli_safe(cli->arena, why, 0)));
-    } else {
-        worker_post(rt_worker(a.rt, 0), start, &a);
-        while (sem_wait(&a.done) != 0 && errno == EINTR)
-            continue;
-    }
-    rt_free(a.rt);
-    sem_destroy(&a.done);
-    return bad ? CLI_NO : CLI_DONE;
+    struct comparing comparing = {cli->arena, settings, rows};
+    return dns_ask(cli, settings, &(struct dns_questions){rows->count, compare, &comparing});
 }
 
 /* ---- the report ---- */

@@ -13,14 +13,5 @@ int cmd_dns_publish(struct cli *, const struct settings *, const struct plan *);
 /* Whole or not at all. NO: said. */
 int cmd_dns_write(struct cli *, const char *path, struct str text);
 
-struct dns_questions {
-    size_t count;
-    /* In a fiber, many at a time, in order of their beginning; false: the DNS did not answer. When none of
-     * the first ones was answered, the rest gets no resolver. */
-    bool (*ask)(void *ctx, size_t number, struct resolver *);
-    void *ctx;
-};
-/* Asks the configured DNS. NO: the runtime can't be started (said). */
-int cmd_dns_ask(struct cli *, const struct settings *, const struct dns_questions *);
 /* What one should know about the plan, on cli->err. */
 void cmd_dns_notes(struct cli *, const struct plan_note *, size_t count);

@@ -53,7 +53,7 @@ bool explain_carries(const struct explain_copy *, const struct source *);
 struct forecast_query explain_query(const struct explain_result *, const struct explain_copy *,
                                     const struct source *);
 
-/* From a fiber of a worker whose data is a struct flow_worker with settings and resolver; nothing else of the
+/* From a fiber of a worker whose data is a struct flow_worker with a resolver; nothing else of the
  * flow is used. Everything in `arena` but the routes. */
 void explain(struct flow *, const struct settings *, const struct explain_request *, struct arena *,
              struct explain_result *ret);
