@@ -2,6 +2,7 @@
 #include "cmd/daemon.h"
 #include "cmd/privileges.h"
 
+#include "alert/alerts.h"
 #include "base/clock.h"
 #include "base/map.h"
 #include "flow/admission.h"
@@ -259,6 +260,7 @@ static int open_trace(struct daemon *d) {
 static int open_rooms(struct daemon *d) {
     d->flow.log = d->log;
     d->flow.rt = d->rt;
+    d->flow.alerts = alerts_open(d->log);
     if (tls_client_context(&d->flow.client_tls) != 0)
         return fail("tls", "the library could not be set up");
     int error = open_listeners(d);
@@ -382,6 +384,7 @@ static void close_rooms(struct daemon *d) {
     api_free(d->api);
     queue_free(d->flow.queue);
     spool_close(d->flow.spool);
+    alerts_free(d->flow.alerts);
     trace_free(d->flow.trace);
     for (unsigned i = 0; d->flow.workers && i < count; i++) {
         struct flow_worker *fw = &d->flow.workers[i];

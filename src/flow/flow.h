@@ -14,6 +14,7 @@
 #include "trace/event.h"
 
 struct trace;
+struct alerts;
 struct tls_context;
 
 /* What `sluice status` and the metrics count, since start. */
@@ -56,6 +57,7 @@ struct flow {
     struct log *log;
     struct spool *spool;
     struct trace *trace;
+    struct alerts *alerts; /* alert/alert.h */
     struct queue *queue;
     struct tls_context *client_tls;
     struct flow_worker *workers; /* rt_count() + 1: the last is the API's */
