@@ -47,7 +47,7 @@ static void add_keys(struct cli *cli, const struct settings *s, struct plan_inpu
     in->dkim = keys;
 }
 
-static struct plan build(struct cli *cli, const struct settings *s, struct plan_input *in) {
+struct plan cmd_dns_plan(struct cli *cli, const struct settings *s, struct plan_input *in) {
     struct dkim_rows rows = {0};
     *in = (struct plan_input){.pools = s->pools, .settings = &s->identity};
     add_destinations(cli, s, in);
@@ -142,7 +142,7 @@ static int run_loaded(struct cli *cli, const struct cli_arguments *arguments, co
     if (strcmp(arguments->words[0], "ranges") == 0)
         return print_ranges(cli, s);
     struct plan_input in;
-    struct plan plan = build(cli, s, &in);
+    struct plan plan = cmd_dns_plan(cli, s, &in);
     if (strcmp(arguments->words[0], "check") == 0)
         return cmd_dns_check(cli, s, &in, &plan);
     if (strcmp(arguments->words[0], "plan") == 0)

@@ -96,12 +96,12 @@ static const struct source *next_source(struct connecting *c, const struct route
     return NULL;
 }
 
-static struct str ehlo_name(const struct connecting *c, const struct source *source) {
-    const struct destination_settings *d = c->route->destination;
+struct str connect_ehlo(const struct pools *pools, const struct source *source,
+                        const struct destination_settings *d) {
     if (d && d->ehlo == EHLO_NAME)
         return d->ehlo_name;
     if (d && d->ehlo == EHLO_SITE)
-        return c->to->settings->pools->sites[c->pool->site].ehlo;
+        return pools->sites[pools->pools[source->pool].site].ehlo;
     return str_of(source_ehlo(source, d && d->ehlo == EHLO_PTR));
 }
 
@@ -138,7 +138,8 @@ static int dial(struct connecting *c, const struct route_target *t) {
         if (!source)
             break;
         c->to->source = source->ip;
-        c->to->ehlo = str_copy(c->to->arena, ehlo_name(c, source));
+        c->to->ehlo =
+            str_copy(c->to->arena, connect_ehlo(c->to->settings->pools, source, c->route->destination));
         c->to->target = *t;
         int error = dial_guarded(c, t);
         if (error != SLUICE_EBIND)

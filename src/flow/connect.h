@@ -31,6 +31,9 @@ enum connect_result connect_route(struct flow *, struct connection *, const stru
                                   enum mail_class, const struct ip *sticky, struct settle_where *ret_where,
                                   struct outcome *ret_why, int64_t *ret_until);
 
+/* The name that a source says in EHLO to a destination (NULL: none is configured); a view into both. */
+struct str connect_ehlo(const struct pools *, const struct source *, const struct destination_settings *);
+
 /* Closes, politely with `quit`; gives back everything but the arena. */
 void connection_close(struct connection *, bool quit);
 

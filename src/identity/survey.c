@@ -50,33 +50,10 @@ void survey_count(struct survey *a, size_t order, enum survey_code code, struct 
 }
 
 struct str survey_put(struct survey *a, struct arena *arena, const char *type, struct str name) {
-    const struct plan *plan = a->in->plan;
-    struct str key = str_printf(arena, "%s %.*s.", type, STR_FMT(name));
-    size_t at = (size_t)(uintptr_t)map_get(a->planned, key);
-    struct buf lines __attribute__((cleanup(buf_free))) = {0};
-    for (size_t i = at ? at - 1 : plan->record_count; i < plan->record_count; i++) {
-        const struct plan_record *r = &plan->records[i];
-        if (!str_eq_nocase(r->name, plan->records[at - 1].name) || strcmp(r->type, type) != 0)
-            break;
-        buf_printf(&lines, "%s%.*s %lld %s %.*s", lines.len ? "\n" : "", STR_FMT(r->name), (long long)r->ttl,
-                   r->type, STR_FMT(r->data));
-    }
-    return str_copy(arena, buf_view(&lines));
+    return plan_lines(a->index, arena, type, name);
 }
 
 /* ---- the work ---- */
-
-static void index_plan(struct survey *a) {
-    struct arena *arena = arena_new(0);
-    for (size_t i = 0; i < a->in->plan->record_count; i++) {
-        const struct plan_record *r = &a->in->plan->records[i];
-        struct str key = str_printf(arena, "%s %.*s", r->type, STR_FMT(r->name));
-        if (!map_get(a->planned, key))
-            map_put(a->planned, key, (void *)(uintptr_t)(i + 1));
-        arena_reset(arena);
-    }
-    arena_free(arena);
-}
 
 static void add_ehlo(struct str *names, size_t *count, struct str name) {
     for (size_t i = 0; i < *count; i++)
@@ -108,11 +85,10 @@ struct survey *survey_new(const struct survey_input *in, struct resolver *below)
     a->below = below;
     a->in = in;
     a->arena = arena_new(0);
-    a->remembered = map_new(true), a->planned = map_new(true);
+    a->remembered = map_new(true), a->index = plan_index_new(in->plan);
     a->said = map_new(true), a->group_names = map_new(true);
     a->include = str_printf(a->arena, "spf.%.*s", STR_FMT(in->planned->settings->domain));
     collect_ehlos(a);
-    index_plan(a);
     a->total = a->ehlo_count + 1 + in->planned->dkim_count + in->planned->domain_count +
                in->planned->pools->source_count;
     return a;
@@ -121,7 +97,8 @@ struct survey *survey_new(const struct survey_input *in, struct resolver *below)
 struct survey *survey_free(struct survey *a) {
     if (!a)
         return NULL;
-    map_free(a->remembered), map_free(a->planned), map_free(a->said), map_free(a->group_names);
+    map_free(a->remembered), map_free(a->said), map_free(a->group_names);
+    plan_index_free(a->index);
     buf_free(&a->faults);
     arena_free(a->arena);
     free(a);

@@ -4,28 +4,8 @@
 
 /* ---- its names ---- */
 
-/* The PTR record, with the CNAME that leads to it (RFC 2317), and the address of its name. */
 static struct str put_name(struct survey *a, const struct source *s, bool reverse, struct arena *arena) {
-    struct str name = reverse_name(arena, &s->ip), alias = survey_put(a, arena, "CNAME", name);
-    const char *type = ip_is_v4(&s->ip) ? "A" : "AAAA";
-    struct buf put __attribute__((cleanup(buf_free))) = {0};
-    struct str target = name;
-    if (alias.len) {
-        target = str_from_index(alias, (size_t)str_rindex(alias, ' ') + 1);
-        target.len -= target.at[target.len - 1] == '.';
-    }
-    struct str ptr = survey_put(a, arena, "PTR", target);
-    if (reverse && alias.len)
-        buf_printf(&put, "%.*s\n", STR_FMT(alias));
-    if (reverse)
-        buf_str(&put, ptr);
-    ptrdiff_t blank = str_rindex(ptr, ' ');
-    struct str host = blank < 0 ? STR_NULL : str_from_index(ptr, (size_t)blank + 1);
-    host.len -= host.len && host.at[host.len - 1] == '.';
-    struct str forward = host.len ? survey_put(a, arena, type, host) : STR_NULL;
-    if (forward.len)
-        buf_printf(&put, "%s%.*s", put.len ? "\n" : "", STR_FMT(forward));
-    return str_copy(arena, buf_view(&put));
+    return plan_names_of(a->index, arena, &s->ip, reverse);
 }
 
 static void check_organisation(struct survey *a, size_t order, const struct source *s,

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "identity/names.h"
+#include "identity/plan_find.h"
 #include "identity/spf_split.h"
 #include "identity/survey.h"
 #include <stdatomic.h>
@@ -25,7 +26,7 @@ struct survey {
     const struct survey_input *in;
     struct arena *arena;
     struct map *remembered;
-    struct map *planned;     /* "TYPE name." → number of the first record + 1 */
+    struct plan_index *index;
     struct map *said;        /* "code subject": once each */
     struct map *group_names; /* the same → struct survey_group */
     struct survey_group *groups;
