@@ -11,10 +11,13 @@ struct content *content_new(struct flow *flow, struct arena *arena, const struct
     c->settings = *settings;
     c->arena = arena;
     c->body = flow->spool ? spool_body_new(flow->spool) : NULL; /* explain keeps nothing */
+    c->copy = settings->scan ? scan_copy_new(settings->scan) : NULL;
     return c;
 }
 
 static int store(struct content *c, struct str bytes) {
+    if (!c->error && bytes.len && c->copy)
+        c->error = scan_copy_add(c->copy, bytes);
     if (!c->error && bytes.len && c->body)
         c->error = accept_body_add(c->body, bytes);
     return c->error;
@@ -117,6 +120,7 @@ struct content *content_free(struct content *c) {
         return NULL;
     spool_body_abort(c->body);
     c->body = NULL;
+    c->copy = scan_copy_free(c->copy);
     c->arrival = arrival_free(c->arrival);
     c->hash = body_hash_free(c->hash);
     buf_free(&c->head);

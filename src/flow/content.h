@@ -8,12 +8,15 @@
 #include "flow/flow.h"
 #include "mail/header.h"
 #include "policy/verdict.h"
+#include "scan/copy.h"
 
 struct content_settings {
     struct str authserv_id; /* Authentication-Results of this name are forged (RFC 8601 5) */
     bool verify;            /* look at the signatures that it carries */
     bool digest;            /* it may get a signature of ours */
     int64_t now;            /* wall ms */
+    /* Keep a copy for scanners and milters there; NULL: nobody will look. It must outlive the content. */
+    const struct scan_copy_place *scan;
 };
 
 struct content {
@@ -31,7 +34,8 @@ struct content {
     struct gtube_finder gtube;
     struct arrival *arrival; /* NULL: nothing is verified */
     struct body_hash *hash;  /* NULL: no digest is wanted */
-    int error;               /* of the spool, or TOOBIG with header_too_long */
+    struct scan_copy *copy;  /* what goes to the spool, once more; NULL: nobody will look */
+    int error;               /* of the spool, or of the copy, or TOOBIG with header_too_long */
 };
 
 /* In the arena, which must outlive it. Never NULL. */

@@ -50,6 +50,7 @@ struct flow_worker {
     struct flow_counters counters;
     int64_t trace_stuck_until; /* monotonic ms: the trace does not keep up, nobody waits for it */
     uint64_t random;           /* state of flow_random */
+    size_t copies_held;        /* bytes of scan copies in memory (scan/copy.h) */
 };
 
 struct flow {
