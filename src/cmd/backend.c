@@ -250,22 +250,22 @@ static int queue_change(void *arg, enum api_verb verb, const struct api_queue_fi
 struct health_call {
     struct flow *flow;
     const struct pool *pool;
-    struct source_health *health; /* one for each source; the reason is copied into `arena` */
+    struct source_health *health; /* one for each source; the reasons are in `arena` */
     struct arena *arena;
+    int64_t now;
 };
 
 static void health_on_owner(void *arg) {
     struct health_call *call = arg;
-    for (uint32_t i = 0; i < call->pool->source_count; i++) {
-        call->health[i] = source_health(flow_here(call->flow)->health, &call->pool->sources[i].ip);
-        call->health[i].reason = str_copy(call->arena, call->health[i].reason);
-    }
+    for (uint32_t i = 0; i < call->pool->source_count; i++)
+        call->health[i] = source_health(flow_here(call->flow)->health, call->pool, &call->pool->sources[i].ip,
+                                        call->now, call->arena);
 }
 
 /* The caller's fiber waits while the owner fills its arena. */
 static struct source_health *health_of(struct daemon *d, const struct pool *pool, struct arena *arena) {
     struct health_call call = {&d->flow, pool, arena_array(arena, struct source_health, pool->source_count),
-                               arena};
+                               arena, clock_wall_ms()};
     worker_call(rt_owner(d->rt, STR("pool"), pool->name), health_on_owner, &call);
     return call.health;
 }
@@ -324,7 +324,6 @@ static int pool_rows(void *arg, void (*row)(void *, const struct api_pool *), vo
     struct settings *s = flow_settings(&d->flow);
     struct queue_status queue;
     struct pool_count counts = {s->pools, arena_array(arena, struct api_pool, s->pools->pool_count)};
-    int64_t now = clock_wall_ms();
     (void)ret_why;
     queue_status(d->flow.queue, arena, &queue);
     count_lanes(&queue, &counts);
@@ -335,7 +334,7 @@ static int pool_rows(void *arg, void (*row)(void *, const struct api_pool *), vo
         bool here = stands_here(s->pools, pool);
         struct source_health *health = here ? health_of(d, pool, arena) : NULL;
         for (uint32_t i = 0; here && i < pool->source_count; i++) {
-            out->usable += health[i].resting_until <= now;
+            out->usable += !health[i].resting_until;
             out->delivered += (int64_t)health[i].delivered;
             out->failed += (int64_t)health[i].failed;
         }
@@ -357,7 +356,6 @@ static int source_rows(void *arg, struct str only, void (*row)(void *, const str
     struct daemon *d = arg;
     struct arena *arena = arena_new(0);
     struct settings *s = flow_settings(&d->flow);
-    int64_t now = clock_wall_ms();
     (void)ret_why;
     for (size_t p = 0; p < s->pools->pool_count; p++) {
         const struct pool *pool = &s->pools->pools[p];
@@ -367,7 +365,7 @@ static int source_rows(void *arg, struct str only, void (*row)(void *, const str
                                            ? health_of(d, pool, arena)
                                            : arena_array(arena, struct source_health, pool->source_count);
         for (uint32_t i = 0; i < pool->source_count; i++) {
-            bool resting = health[i].resting_until > now;
+            bool resting = health[i].resting_until > 0;
             struct str usual = stands_here(s->pools, pool) ? STR("healthy") : STR("elsewhere");
             row(to, &(struct api_source){
                         .ip = pool->sources[i].ip,
@@ -375,8 +373,8 @@ static int source_rows(void *arg, struct str only, void (*row)(void *, const str
                         .ptr = str_of(pool->sources[i].ptr),
                         .ehlo = str_of(pool->sources[i].ehlo),
                         .state = resting ? STR("resting") : usual,
-                        .why = resting ? health[i].reason : STR(""),
-                        .until = resting ? health[i].resting_until : 0,
+                        .why = health[i].reason,
+                        .until = health[i].resting_until == REST_UNTIL_WOKEN ? 0 : health[i].resting_until,
                         .last_used = health[i].last_used,
                         .connections = (int64_t)health[i].picked,
                         .delivered = (int64_t)health[i].delivered,

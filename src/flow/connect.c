@@ -81,18 +81,26 @@ static bool guarded(struct connecting *c, const struct ip *source) {
     return false;
 }
 
+/* Nobody knows when a listed address is delisted: it is looked often, but as delivery is configured. */
+static int64_t no_source_wait(const struct connecting *c) {
+    int64_t most = c->pool->max_retry >= 0 ? c->pool->max_retry : c->to->settings->delivery.max_retry_ms;
+    return most < NO_SOURCE_WAIT_MS ? most : NO_SOURCE_WAIT_MS;
+}
+
 /* The address that the next connection to this host leaves from; NULL: none. */
 static const struct source *next_source(struct connecting *c, const struct route_target *t) {
     unsigned family = ip_is_v4(&t->ip) ? FAMILY_V4 : FAMILY_V6;
     struct pick pick = flow_pick(c->flow, c->to->settings, c->pool, family, c->route->receiver, &c->sticky);
     if (pick.source)
         return pick.source;
-    int64_t until = pick.reason == PICK_RESTING ? pick.earliest : clock_wall_ms() + NO_SOURCE_WAIT_MS;
+    int64_t until = clock_wall_ms() + no_source_wait(c);
+    if (pick.reason == PICK_RESTING && pick.earliest < until)
+        until = pick.earliest;
     if (!c->until || until < c->until)
         c->until = until;
     if (!c->tried)
-        c->why->text =
-            str_printf(c->to->arena, "pool %.*s: %s", STR_FMT(c->pool->name), pick_reason_text(pick.reason));
+        c->why->text = str_printf(c->to->arena, "pool %.*s: %s%s%s", STR_FMT(c->pool->name),
+                                  pick_reason_text(pick.reason), pick.why[0] ? ": " : "", pick.why);
     return NULL;
 }
 
@@ -122,7 +130,7 @@ static void unbindable(struct connecting *c) {
     const struct ip *source = &c->to->source;
     log_event(c->flow->log, LOG_ERROR, "ALARM: a source can't be bound", "source", ip_text(source, ip),
               "pool", str_c(c->to->arena, c->to->pool), NULL);
-    flow_source_rest(c->flow, c->to->pool, source, clock_wall_ms() + UNBINDABLE_REST_MS,
+    flow_source_rest(c->flow, c->to->pool, source, REST_BIND, clock_wall_ms() + UNBINDABLE_REST_MS,
                      STR("the address can't be bound on this host"));
     if (ip_eq(&c->sticky, source))
         c->sticky = (struct ip){0};

@@ -69,6 +69,7 @@ struct pick flow_pick(struct flow *flow, const struct settings *settings, const 
 struct source_note {
     struct flow *flow;
     struct ip ip;
+    enum rest_cause cause;
     int64_t until; /* 0: count only */
     bool delivered;
     size_t reason_len;
@@ -79,7 +80,7 @@ static void note_on_owner(void *arg) {
     struct source_note *note = arg;
     struct pool_state *health = flow_here(note->flow)->health;
     if (note->until)
-        source_rest(health, &note->ip, note->until, str_from(note->reason, note->reason_len));
+        source_rest(health, &note->ip, note->cause, note->until, str_from(note->reason, note->reason_len));
     else
         source_count(health, &note->ip, clock_wall_ms(), note->delivered);
     free(note);
@@ -92,9 +93,9 @@ static void post_note(struct flow *flow, struct str pool, struct source_note not
     worker_post(rt_owner(flow->rt, STR("pool"), pool), note_on_owner, copy);
 }
 
-void flow_source_rest(struct flow *flow, struct str pool, const struct ip *ip, int64_t until,
-                      struct str reason) {
-    struct source_note note = {.ip = *ip, .until = until};
+void flow_source_rest(struct flow *flow, struct str pool, const struct ip *ip, enum rest_cause cause,
+                      int64_t until, struct str reason) {
+    struct source_note note = {.ip = *ip, .cause = cause, .until = until};
     note.reason_len = reason.len < sizeof note.reason ? reason.len : sizeof note.reason;
     memcpy(note.reason, reason.at, note.reason_len);
     post_note(flow, pool, note);

@@ -86,7 +86,8 @@ void flow_trace(struct flow *, struct trace_event *);
 struct pick flow_pick(struct flow *, const struct settings *, const struct pool *, unsigned families,
                       struct str receiver, const struct ip *sticky);
 /* Tells the owner of `pool`: rest this source, or count what happened to it. */
-void flow_source_rest(struct flow *, struct str pool, const struct ip *, int64_t until, struct str reason);
+void flow_source_rest(struct flow *, struct str pool, const struct ip *, enum rest_cause, int64_t until,
+                      struct str reason);
 void flow_source_count(struct flow *, struct str pool, const struct ip *, bool delivered);
 
 /* The queue's view of the configuration; in the arena. */

@@ -6,6 +6,8 @@ enum { CODE_MAX = 16, NAMED_MAX = 8 };
 
 static const char *const SPF_WORDS[] = {"unpublished", "published", "hidden", NULL};
 enum { SPF_UNPUBLISHED, SPF_PUBLISHED, SPF_HIDDEN };
+static const char *const LISTED_WORDS[] = {"rest", "stay", NULL};
+enum { LISTED_REST, LISTED_STAY };
 
 const struct config_option pool_options[] = {
     {"addresses", CONFIG_LIST,
@@ -28,6 +30,11 @@ const struct config_option pool_options[] = {
     {"weight", CONFIG_INTEGER, .preset_doc = "1; 0 for a tenant's own", .min = 0, .max = 10000,
      .doc =
          "Its share of the mail among the pools that carry a class; 0: only for the tenants that name it."},
+    {"when-listed", CONFIG_ENUM, .preset_doc = "rest; stay where the pool carries a high-risk class",
+     .words = LISTED_WORDS,
+     .doc =
+         "What becomes of an address that is on a blocklist (`blocklists`): `rest`: no mail leaves from it "
+         "until it is delisted; `stay`: it is told, and mail goes on."},
     {"first-retry", CONFIG_DURATION, .preset_doc = "as in `delivery`", .min = 1000, .max = 7 * 86400000LL,
      .doc = "Pause before the second attempt."},
     {"max-retry", CONFIG_DURATION, .preset_doc = "as in `delivery`", .min = 1000, .max = 7 * 86400000LL,
@@ -171,6 +178,13 @@ static void read_spf(struct pool *pool, const struct config_node *node) {
     pool->spf_hidden = spf == SPF_HIDDEN;
 }
 
+/* The addresses of risky mail get listed now and then: that is what they are there for. */
+static bool read_stays_listed(unsigned carries, const struct config_node *node) {
+    if (config_has(node, "when-listed"))
+        return config_enum(node, "when-listed") == LISTED_STAY;
+    return (carries & (1u << CLASS_HIGH_RISK | 1u << CLASS_HIGH_RISK_RELAY)) != 0;
+}
+
 static int64_t read_duration(const struct config_node *node, const char *name) {
     return config_has(node, name) ? config_duration_ms(node, name) : -1;
 }
@@ -217,6 +231,7 @@ static void read_pool(struct pool_loading *l, size_t site, const struct config_n
         .expire = read_duration(saying(at_site, at_root, "expire"), "expire"),
     };
     read_spf(&d->pool, saying(at_site, at_root, "spf"));
+    d->pool.stays_listed = read_stays_listed(d->pool.carries, saying(at_site, at_root, "when-listed"));
     if (name.len > POOL_NAME_MAX)
         config_complain(l->errors, d->node, NULL, "the name of a pool has at most %d bytes", POOL_NAME_MAX);
     if (d->pool.first_retry > 0 && d->pool.max_retry > 0 && d->pool.first_retry > d->pool.max_retry)

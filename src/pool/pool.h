@@ -33,6 +33,7 @@ struct pool {
     struct str code;    /* {class} */
     bool spf_published; /* in the SPF that customers include */
     bool spf_hidden;    /* not even in that of the EHLO name */
+    bool stays_listed;  /* a blocklist's listing rests none of its addresses */
     int64_t first_retry, max_retry, expire; /* milliseconds; -1: as in delivery { } */
     const struct source *sources;           /* in written order */
     uint32_t source_count;
@@ -105,19 +106,41 @@ struct pool_state *pool_state_free(struct pool_state *);
 /* After a reload: forgets the addresses that are gone. */
 void pool_state_reload(struct pool_state *, const struct pools *);
 
-/* Rests a source until `until` (later of two rests wins); `reason` is copied (at most 200 bytes). */
-void source_rest(struct pool_state *, const struct ip *, int64_t until, struct str reason);
-void source_wake(struct pool_state *, const struct ip *);
+/* Why a source rests. Several may hold at once; it is healthy when none does. */
+#define REST_CAUSES(X)                                                                                       \
+    X(BIND, "bind")               /* this host does not have the address */                                  \
+    X(UNCONFIRMED, "unconfirmed") /* receivers can't confirm its name (identity/gate.h) */                   \
+    X(LISTED, "listed")           /* on a blocklist; counts where the pool does not stay (stays_listed) */   \
+    X(RECEIVER, "receiver")       /* receivers turn it away */
+
+enum rest_cause {
+#define X(name, text) REST_##name,
+    REST_CAUSES(X)
+#undef X
+        REST_CAUSE_COUNT,
+};
+const char *rest_cause_text(enum rest_cause);
+
+#define REST_UNTIL_WOKEN INT64_MAX
+
+/* Rests a source for one cause until `until`, or REST_UNTIL_WOKEN (of two rests for one cause the later wins,
+ * of two that end together the last); `reason` is copied (at most 200 bytes). */
+void source_rest(struct pool_state *, const struct ip *, enum rest_cause, int64_t until, struct str reason);
+/* Ends its rest for this cause; others stand. */
+void source_wake(struct pool_state *, const struct ip *, enum rest_cause);
 /* One transaction went out from it / failed there: for `sluice source`. */
 void source_count(struct pool_state *, const struct ip *, int64_t now, bool delivered);
 
 struct source_health {
-    int64_t resting_until; /* 0 or in the past: healthy */
-    struct str reason;     /* why it rests; valid until the next call */
+    int64_t resting_until; /* the latest of the rests in force; 0: healthy */
+    struct str reason;     /* all reasons, with "; " between */
+    unsigned causes;       /* bit (1u << enum rest_cause) of each rest in force */
     uint64_t picked, delivered, failed;
     int64_t last_used; /* 0: never */
 };
-struct source_health source_health(const struct pool_state *, const struct ip *);
+/* As this pool sees it; the reason is in the arena. */
+struct source_health source_health(const struct pool_state *, const struct pool *, const struct ip *,
+                                   int64_t now, struct arena *);
 
 enum { FAMILY_V4 = 1, FAMILY_V6 = 2 };
 
@@ -129,11 +152,14 @@ enum pick_reason {
 };
 const char *pick_reason_text(enum pick_reason);
 
+enum { PICK_WHY_SIZE = 320 };
+
 struct pick {
     const struct source *source; /* NULL unless PICK_OK */
     enum pick_reason reason;
-    int64_t earliest; /* PICK_RESTING: when the first of them wakes */
-    bool sticky;      /* it is the address asked for */
+    int64_t earliest;        /* PICK_RESTING: when the first of them wakes; REST_UNTIL_WOKEN: not known */
+    bool sticky;             /* it is the address asked for */
+    char why[PICK_WHY_SIZE]; /* PICK_RESTING: "192.0.2.17: listed by ...; and 3 others rest" */
 };
 
 /* The source for the next connection to `receiver`. `families` is what the destination has (FAMILY_ bits).

@@ -105,6 +105,10 @@ static struct pick pick(struct picking *p, unsigned families, const char *receiv
     return pool_pick(p->c.pools, p->pool, families, str_of(receiver), sticky ? &ip : NULL, now, p->state);
 }
 
+static struct source_health health(struct picking *p, const struct ip *ip, int64_t now) {
+    return source_health(p->state, p->pool, ip, now, p->c.arena);
+}
+
 /* For one receiver, whatever other receivers do in between, each address goes equally often. */
 static void test_spread(void **state) {
     (void)state;
@@ -164,7 +168,7 @@ static void test_sticky(void **state) {
         struct picking p = picking(NETWORKS);
         for (size_t j = 0; j < COUNT(cases[i].resting) && cases[i].resting[j]; j++) {
             struct ip ip = ip_of(cases[i].resting[j]);
-            source_rest(p.state, &ip, 1000, STR("asked to"));
+            source_rest(p.state, &ip, REST_BIND, 1000, STR("asked to"));
         }
         for (int again = 0; again < 20; again++) {
             unsigned family = strchr(cases[i].sticky, ':') ? FAMILY_V6 : FAMILY_V4;
@@ -190,40 +194,105 @@ static void test_rest(void **state) {
     (void)state;
     struct picking p = picking("pool normal { addresses = {192.0.2.1, 192.0.2.2} }");
     struct ip one = ip_of("192.0.2.1"), two = ip_of("192.0.2.2"), unknown = ip_of("192.0.2.3");
-    source_rest(p.state, &one, 500, STR("421 slow down"));
-    source_rest(p.state, &one, 400, STR("earlier"));
-    assert_int_equal(source_health(p.state, &one).resting_until, 500);
-    assert_true(str_eq(source_health(p.state, &one).reason, STR("421 slow down")));
+    source_rest(p.state, &one, REST_RECEIVER, 500, STR("421 slow down"));
+    source_rest(p.state, &one, REST_RECEIVER, 400, STR("earlier"));
+    assert_int_equal(health(&p, &one, 0).resting_until, 500);
+    assert_true(str_eq(health(&p, &one, 0).reason, STR("421 slow down")));
+    assert_int_equal(health(&p, &one, 500).resting_until, 0);
     for (int i = 0; i < 10; i++)
         assert_true(ip_eq(&pick(&p, ANY, "r", "192.0.2.1", 499).source->ip, &two));
-    source_rest(p.state, &two, 300, STR("x"));
+    source_rest(p.state, &two, REST_RECEIVER, 300, STR("x"));
     struct pick none = pick(&p, ANY, "r", NULL, 299);
     assert_null(none.source);
     assert_int_equal(none.reason, PICK_RESTING);
     assert_int_equal(none.earliest, 300);
     assert_true(ip_eq(&pick(&p, ANY, "r", NULL, 300).source->ip, &two));
     assert_true(ip_eq(&pick(&p, ANY, "r", "192.0.2.1", 500).source->ip, &one));
-    source_rest(p.state, &one, 9000, STR("y"));
-    source_wake(p.state, &one);
+    source_rest(p.state, &one, REST_RECEIVER, 9000, STR("y"));
+    source_wake(p.state, &one, REST_RECEIVER);
     assert_true(pick(&p, ANY, "r", "192.0.2.1", 600).sticky);
     source_count(p.state, &one, 700, true);
     source_count(p.state, &one, 701, false);
-    struct source_health h = source_health(p.state, &one);
+    struct source_health h = health(&p, &one, 702);
     assert_int_equal(h.delivered, 1);
     assert_int_equal(h.failed, 1);
     assert_int_equal(h.picked, 2);
     assert_int_equal(h.last_used, 701);
-    assert_int_equal(source_health(p.state, &unknown).picked, 0);
-    source_wake(p.state, &unknown);
+    assert_int_equal(health(&p, &unknown, 0).picked, 0);
+    source_wake(p.state, &unknown, REST_LISTED);
 
     struct configured next =
         configure("pool normal { addresses = {192.0.2.2, 192.0.2.3} }", (struct pool_options){0});
-    source_rest(p.state, &two, 9000, STR("z"));
+    source_rest(p.state, &two, REST_RECEIVER, 9000, STR("z"));
     pool_state_reload(p.state, next.pools);
-    assert_int_equal(source_health(p.state, &one).picked, 0);
-    assert_int_equal(source_health(p.state, &two).resting_until, 9000);
+    assert_int_equal(health(&p, &one, 0).picked, 0);
+    assert_int_equal(health(&p, &two, 0).resting_until, 9000);
     configured_free(&next);
     picking_free(&p);
+}
+
+/* Each cause ends by itself; one that has ended frees nobody from another. */
+static void test_causes(void **state) {
+    (void)state;
+    struct picking p = picking("pool normal { addresses = {192.0.2.1} }");
+    struct ip one = ip_of("192.0.2.1");
+    source_rest(p.state, &one, REST_LISTED, REST_UNTIL_WOKEN, STR("listed by A"));
+    source_rest(p.state, &one, REST_UNCONFIRMED, 700, STR("no PTR"));
+    source_rest(p.state, &one, REST_BIND, 300, STR(""));
+    struct source_health h = health(&p, &one, 299);
+    assert_int_equal(h.causes, 1u << REST_LISTED | 1u << REST_UNCONFIRMED | 1u << REST_BIND);
+    assert_true(h.resting_until == REST_UNTIL_WOKEN);
+    assert_string_equal(str_c(p.c.arena, h.reason), "bind; no PTR; listed by A");
+    struct pick none = pick(&p, ANY, "r", NULL, 299);
+    assert_true(none.reason == PICK_RESTING && none.earliest == REST_UNTIL_WOKEN);
+    assert_string_equal(none.why, "192.0.2.1: bind; no PTR; listed by A");
+    source_rest(p.state, &one, REST_LISTED, REST_UNTIL_WOKEN, STR("listed by B"));
+    source_rest(p.state, &one, REST_LISTED, 800, STR("shorter"));
+    assert_string_equal(str_c(p.c.arena, health(&p, &one, 300).reason), "no PTR; listed by B");
+    source_wake(p.state, &one, REST_LISTED);
+    assert_null(pick(&p, ANY, "r", NULL, 699).source);
+    assert_true(health(&p, &one, 699).resting_until == 700);
+    assert_non_null(pick(&p, ANY, "r", NULL, 700).source);
+    source_rest(p.state, &one, REST_UNCONFIRMED, REST_UNTIL_WOKEN, STR("no PTR"));
+    source_rest(p.state, &one, REST_LISTED, REST_UNTIL_WOKEN, STR("listed by A"));
+    source_wake(p.state, &one, REST_UNCONFIRMED);
+    assert_string_equal(str_c(p.c.arena, health(&p, &one, 701).reason), "listed by A");
+    source_wake(p.state, &one, REST_LISTED);
+    assert_int_equal(health(&p, &one, 702).resting_until, 0);
+    picking_free(&p);
+}
+
+/* A listing rests addresses of normal and relay, unless the pool says otherwise. */
+static void test_when_listed(void **state) {
+    static const struct {
+        const char *pool;
+        bool rests;
+    } cases[] = {
+        {"pool p { carries = {normal} addresses = {192.0.2.1} }", true},
+        {"pool p { carries = {relay} addresses = {192.0.2.1} }", true},
+        {"pool p { carries = {high-risk} addresses = {192.0.2.1} }", false},
+        {"pool p { carries = {high-risk-relay} addresses = {192.0.2.1} }", false},
+        {"pool p { carries = {relay, high-risk-relay} addresses = {192.0.2.1} }", false},
+        {"pool p { carries = {normal} when-listed = stay addresses = {192.0.2.1} }", false},
+        {"pool p { carries = {high-risk} when-listed = rest addresses = {192.0.2.1} }", true},
+        {"pool p { carries = {normal} }\n"
+         "site s { pool p { when-listed = stay addresses = {192.0.2.1} } }",
+         false},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct picking p = picking(cases[i].pool);
+        struct ip one = ip_of("192.0.2.1");
+        p.pool = pool_find(p.c.pools, STR("p"));
+        assert_int_equal(p.pool->source_count, 1);
+        source_rest(p.state, &one, REST_LISTED, REST_UNTIL_WOKEN, STR("listed"));
+        assert_int_equal(pick(&p, ANY, "r", "192.0.2.1", 10).source == NULL, cases[i].rests);
+        assert_int_equal(pick(&p, ANY, "r", NULL, 10).source == NULL, cases[i].rests);
+        assert_int_equal(health(&p, &one, 10).causes, cases[i].rests ? 1u << REST_LISTED : 0);
+        source_rest(p.state, &one, REST_UNCONFIRMED, 100, STR("no PTR"));
+        assert_null(pick(&p, ANY, "r", NULL, 10).source);
+        picking_free(&p);
+    }
 }
 
 /* Random rests and wakes: what is picked is healthy, fits and is of the pool; nothing only when all rest. */
@@ -235,15 +304,16 @@ static void test_property(void **state) {
         seed = seed * 1664525 + 1013904223;
         const struct source *s = &p.pool->sources[(seed >> 8) % p.pool->source_count];
         if (seed >> 30 == 0)
-            source_rest(p.state, &s->ip, now + (seed >> 16) % 50, STR("r"));
+            source_rest(p.state, &s->ip, (enum rest_cause)((seed >> 22) % REST_CAUSE_COUNT),
+                        now + (seed >> 16) % 50, STR("r"));
         unsigned families = 1 + (seed >> 4) % 3;
         struct pick got =
             pool_pick(p.c.pools, p.pool, families, STR("r"), seed & 1 ? &s->ip : NULL, now, p.state);
         size_t healthy = 0;
         for (uint32_t i = 0; i < p.pool->source_count; i++) {
             const struct ip *ip = &p.pool->sources[i].ip;
-            healthy += (families & (ip_is_v4(ip) ? FAMILY_V4 : FAMILY_V6)) &&
-                       source_health(p.state, ip).resting_until <= now;
+            healthy +=
+                (families & (ip_is_v4(ip) ? FAMILY_V4 : FAMILY_V6)) && !health(&p, ip, now).resting_until;
         }
         assert_int_equal(got.source != NULL, healthy > 0);
         if (!got.source) {
@@ -251,9 +321,9 @@ static void test_property(void **state) {
             continue;
         }
         assert_true(&p.c.pools->pools[got.source->pool] == p.pool);
-        assert_true(source_health(p.state, &got.source->ip).resting_until <= now);
+        assert_true(!health(&p, &got.source->ip, now).resting_until);
         assert_true(families & (ip_is_v4(&got.source->ip) ? FAMILY_V4 : FAMILY_V6));
-        if (seed & 1 && source_health(p.state, &s->ip).resting_until <= now &&
+        if (seed & 1 && !health(&p, &s->ip, now).resting_until &&
             (families & (ip_is_v4(&s->ip) ? FAMILY_V4 : FAMILY_V6)))
             assert_ptr_equal(got.source, s);
     }
@@ -282,6 +352,8 @@ int main(void) {
         cmocka_unit_test(test_sticky),
         cmocka_unit_test(test_sticky_stays_in_pool),
         cmocka_unit_test(test_rest),
+        cmocka_unit_test(test_causes),
+        cmocka_unit_test(test_when_listed),
         cmocka_unit_test(test_property),
         cmocka_unit_test(test_many_receivers),
     };
