@@ -18,6 +18,7 @@ from lab.world import ON_PREM, PLAIN, world_inside, zone
 
 ALICE, BOB, CAROL, STRANGER = "alice@contoso.test", "bob@fabrikam.test", "carol@litware.test", "somebody@sender.test"
 PROXY, ELSEWHERE = "127.0.5.1", "127.0.6.1"
+HAPROXY = places.PEERS / "haproxy/usr/sbin/haproxy"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 DENIED = "550 5.7.64 Relay Access Denied"
 
@@ -311,6 +312,41 @@ def test_a_header_in_front_of_tls(certified):
     # From elsewhere TLS begins at once.
     with CertifiedClient("127.0.0.1", certified.tls_port, source=ON_PREM, implicit_tls=True) as client:
         client.send(ALICE, BOB, message())
+
+
+def listens(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("header", ["send-proxy", "send-proxy-v2", "send-proxy-v2 crc32c-opt"])
+def test_haproxy_in_front(proxied, tmp_path, header):
+    """The real one; the daemon sees the address that the client has there."""
+    if not HAPROXY.exists():
+        missing("haproxy is not unpacked: tools/setup test")
+    port = places.free_port()
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(f"""defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 10s
+  timeout server 10s
+listen smtp
+  bind 127.0.0.1:{port}
+  source {PROXY}
+  server sluice 127.0.0.1:{proxied.port} {header.replace(" crc32c-opt", " proxy-v2-options crc32c")}
+""")
+    with subprocess.Popen([HAPROXY, "-db", "-q", "-f", config], stderr=subprocess.PIPE, text=True) as haproxy:
+        try:
+            until(lambda: listens(port), what="haproxy listens")
+            with Client("127.0.0.1", port, source=ON_PREM) as client:
+                trace_id = client.send(STRANGER, BOB, message(STRANGER))
+            with Client("127.0.0.1", port, source=ELSEWHERE) as client:
+                assert client.command(f"MAIL FROM:<{ALICE}>") == DENIED
+        finally:
+            haproxy.terminate()
+    received = [e for e in proxied.daemon.events(trace_id) if e["event"] == "RECEIVE"][0]
+    assert (received["connector"], received["client_ip"]) == ("on-prem", ON_PREM)
 
 
 def test_a_proxy_without_a_good_header_is_sent_away(proxied):
