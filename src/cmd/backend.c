@@ -448,8 +448,11 @@ static int send_message(void *arg, const struct api_submission *in, struct trace
     if (result.fate == OUTCOME_DONE)
         result = submit(d, &a);
     *ret_id = a.id;
-    if (result.fate != OUTCOME_DONE)
+    if (result.fate != OUTCOME_DONE) {
         buf_str(ret_why, outcome_line(a.arena, &result));
+        for (size_t i = 0; i < in->recipient_count; i++)
+            accept_refused(&d->flow, &a, &result, in->recipients[i]);
+    }
     content_free(a.content);
     arena_free(a.arena);
     settings_unref(s);

@@ -129,6 +129,8 @@ static int writable(const struct settings *s, const char *socket_folder, struct 
     int error = files_writable(s->spool_dir, s->state, arena, ret_why);
     if (!error)
         error = files_writable(s->trace_dir, s->state, arena, ret_why);
+    if (!error)
+        error = files_writable(s->limits_dir, s->state, arena, ret_why);
     if (error || access(socket_folder, W_OK | X_OK) == 0)
         return error;
     error = errno;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "flow/admission.h"
+#include "flow/allowance.h"
 #include "flow/deliver.h"
 #include "flow/settle.h"
 #include "rt/fiber.h"
@@ -188,6 +189,7 @@ static void recovered(void *arg, const struct spool_recovered *found) {
     }
     const struct spool_recipient *to = spool_recipient_at(found->envelope, found->recipient, NULL);
     const struct spool_group *group = &found->envelope->groups[found->group];
+    int64_t turn = allowance_not_before(found->envelope);
     r->inits[r->count++] = (struct delivery_init){
         .group = (uint16_t)found->group,
         .recipient = found->recipient,
@@ -197,7 +199,9 @@ static void recovered(void *arg, const struct spool_recovered *found) {
         .domain = str_copy(r->arena, found->domain),
         .via = str_copy(r->arena, to->via),
         .arrival = found->envelope->arrival,
-        .due = found->damaged ? 0 : found->due, /* its end is near: a report to the sender */
+        .due = found->damaged      ? 0 /* its end is near: a report to the sender */
+               : turn > found->due ? turn
+                                   : found->due,
         .source = found->source,
         .held = found->held,
     };
@@ -246,6 +250,22 @@ static int open_queue(struct daemon *d) {
                                                                        : 0;
 }
 
+static int open_sending(struct daemon *d) {
+    const struct sending_options options = {
+        .rt = d->rt,
+        .log = d->log,
+        .dir = d->settings->limits_dir,
+        .capacity = d->settings->policy->limits.senders,
+        .tell = allowance_tell,
+        .ctx = &d->flow,
+    };
+    struct limit_journal_report report;
+    struct str why;
+    return sending_open(&options, d->arena, &why, &report, &d->flow.sending)
+               ? fail("limits", str_c(d->arena, why))
+               : 0;
+}
+
 static int open_trace(struct daemon *d) {
     struct trace_settings settings = {
         .folder = d->settings->trace_dir,
@@ -272,6 +292,8 @@ static int open_rooms(struct daemon *d) {
         error = open_queue(d);
     if (!error)
         error = open_spool(d); /* first of what is on disk: it knows who else uses the state folder */
+    if (!error)
+        error = open_sending(d);
     if (!error)
         error = open_trace(d);
     return error ? error : open_api(d);
@@ -384,6 +406,7 @@ static void close_rooms(struct daemon *d) {
     api_free(d->api);
     queue_free(d->flow.queue);
     spool_close(d->flow.spool);
+    sending_close(d->flow.sending);
     alerts_free(d->flow.alerts);
     trace_free(d->flow.trace);
     for (unsigned i = 0; d->flow.workers && i < count; i++) {

@@ -1,5 +1,7 @@
 #include "flow/accept.h"
 
+#include "flow/allowance.h"
+
 #include "auth/align.h"
 #include "auth/results.h"
 #include "base/clock.h"
@@ -196,6 +198,23 @@ void accept_trace_facts(const struct acceptance *a, struct trace_event *event) {
     event->directionality = a->outside ? TRACE_DIRECTION_INCOMING : TRACE_DIRECTION_ORIGINATING;
     event->recipient_count = (int64_t)envelope_leaving(&a->envelope);
     event->reference = a->references.len ? a->references : STR_NULL;
+    if (a->refused_why.len)
+        event->reason = a->refused_why;
+}
+
+void accept_refused(struct flow *flow, const struct acceptance *a, const struct outcome *why,
+                    struct str recipient) {
+    struct trace_event event = {.time = clock_wall_ms(),
+                                .event = TRACE_REFUSE,
+                                .recipient = recipient,
+                                .reply = outcome_line(a->arena, why)};
+    accept_trace_facts(a, &event);
+    flow_trace(flow, &event);
+    FLOW_COUNT(flow, refused, 1);
+    log_event(flow->log, LOG_INFO, "refused", "trace_id", a->id.text, "from",
+              str_c(a->arena, a->reverse_path), "to", recipient.len ? str_c(a->arena, recipient) : NULL,
+              "reply", str_c(a->arena, event.reply), "why",
+              a->refused_why.len ? str_c(a->arena, a->refused_why) : NULL, NULL);
 }
 
 /* "forwarded to a, b". */
@@ -247,6 +266,14 @@ static void trace_ended(struct flow *flow, const struct acceptance *a, struct tr
     }
 }
 
+static void trace_held(struct flow *flow, const struct acceptance *a, struct trace_event event) {
+    if (!a->hold_until)
+        return;
+    event.event = TRACE_HOLD;
+    event.reply = a->hold_why;
+    flow_trace(flow, &event);
+}
+
 static void trace_received(struct flow *flow, const struct acceptance *a, const struct spool_message *m,
                            const struct decision *decision) {
     struct trace_event event = {
@@ -270,6 +297,7 @@ static void trace_received(struct flow *flow, const struct acceptance *a, const 
         for (size_t i = 0; i < group->recipient_count; i++) {
             event.recipient = group->recipients[i].address;
             flow_trace(flow, &event);
+            trace_held(flow, a, event);
         }
     }
     log_event(flow->log, LOG_INFO, "accepted", "trace_id", a->id.text, "class",
@@ -292,6 +320,7 @@ static int enqueue(struct flow *flow, const struct acceptance *a, const struct s
                 .domain = address_split(m->groups[g].recipients[i].address).domain,
                 .via = m->groups[g].recipients[i].via,
                 .arrival = a->arrival,
+                .due = a->hold_until,
             };
     return queue_put(flow->queue, message, inits, leaving);
 }
@@ -326,17 +355,36 @@ static int commit(struct flow *flow, const struct acceptance *a, struct spool_me
     return 0;
 }
 
-struct outcome accept_message(struct flow *flow, struct acceptance *a) {
+/* What is kept with the message beside its envelope. */
+static void add_attributes(struct acceptance *a, struct spool_message *message) {
+    enum { MOST = 3 };
+    struct spool_attribute *list = arena_array(a->arena, struct spool_attribute, MOST);
+    size_t count = 0;
+    struct str unverified = arrival_unverified(&a->verified, a->reverse_path, a->arena);
+    if (unverified.len)
+        list[count++] = (struct spool_attribute){ACCEPT_NO_REPORT, unverified};
+    if (a->hold_until) {
+        struct str until = str_printf(a->arena, "%lld", (long long)a->hold_until);
+        list[count++] = (struct spool_attribute){ACCEPT_NOT_BEFORE, until};
+        list[count++] = (struct spool_attribute){ACCEPT_NOT_BEFORE_WHY, a->hold_why};
+    }
+    message->attributes = list;
+    message->attribute_count = count;
+}
+
+/* Steps 4 to 7 of what is within its limits. */
+static struct outcome accept_allowed(struct flow *flow, struct acceptance *a,
+                                     const struct allowance *allowance) {
     struct classify_facts facts;
     struct decision decision;
     const struct pool *pool = NULL;
     struct outcome refusal;
     struct spool_group *groups;
     size_t count;
-    if (trace_is_behind(flow))
-        return later("4.3.1", "The trace store does not keep up, try again later");
     if (accept_classify(flow, a, &facts, &decision, &pool, &refusal) != 0)
         return refusal;
+    if (facts.verdict == VERDICT_SPAM)
+        allowance_copy(a, allowance);
     envelope_route(&a->envelope, a->settings->policy, a->arena);
     int error = rewrite_groups(a, &decision, pool, &groups, &count);
     if (error) {
@@ -345,10 +393,7 @@ struct outcome accept_message(struct flow *flow, struct acceptance *a) {
         return later("4.3.0", "The message could not be signed, try again later");
     }
     struct spool_message message = stored_form(a, groups, count, facts.verdict);
-    struct str unverified = arrival_unverified(&a->verified, a->reverse_path, a->arena);
-    struct spool_attribute no_report = {ACCEPT_NO_REPORT, unverified};
-    message.attributes = &no_report;
-    message.attribute_count = unverified.len ? 1 : 0;
+    add_attributes(a, &message);
     error = commit(flow, a, &message, &decision);
     if (error)
         return accept_content_refusal(a->content, error);
@@ -359,4 +404,16 @@ struct outcome accept_message(struct flow *flow, struct acceptance *a) {
                             .code = 250,
                             .enhanced = STR("2.0.0"),
                             .text = str_printf(a->arena, "Accepted %s", a->id.text)};
+}
+
+struct outcome accept_message(struct flow *flow, struct acceptance *a) {
+    struct allowance allowance;
+    if (trace_is_behind(flow))
+        return later("4.3.1", "The trace store does not keep up, try again later");
+    struct outcome result = allowance_ask(flow, a, &allowance);
+    if (result.fate != OUTCOME_DONE)
+        return result;
+    result = accept_allowed(flow, a, &allowance);
+    allowance_settle(flow, a, &allowance, result.fate == OUTCOME_DONE);
+    return result;
 }

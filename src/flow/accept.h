@@ -37,8 +37,10 @@ struct acceptance {
     struct arrival_result verified;  /* SPF, DKIM, ARC; `checked` false for our own mail */
     struct str envid;
     enum spool_ret ret;
-    uint8_t flags;         /* SPOOL_8BITMIME ... */
-    struct str references; /* of a report: the trace id that it is about; else empty */
+    uint8_t flags;                    /* SPOOL_8BITMIME ... */
+    struct str references;            /* of a report: the trace id that it is about; else empty */
+    int64_t hold_until;               /* wall ms: it waits for its turn (allowance.h); 0: it doesn't */
+    struct str hold_why, refused_why; /* for the trace; "" : nothing beyond the reply */
 };
 
 /* From a fiber. DONE: durable and queued. LATER, NEVER: the reply, nothing is kept. Takes the content's body
@@ -76,3 +78,5 @@ struct str accept_from_address(struct arena *, const struct header *);
 
 /* The fields that every event of a message shares. */
 void accept_trace_facts(const struct acceptance *, struct trace_event *);
+/* Refusals are traced too, so that "why was it not taken" has an answer; and logged, and counted. */
+void accept_refused(struct flow *, const struct acceptance *, const struct outcome *, struct str recipient);

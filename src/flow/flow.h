@@ -60,6 +60,7 @@ struct flow {
     struct trace *trace;
     struct alerts *alerts; /* alert/alert.h */
     struct queue *queue;
+    struct sending *sending; /* policy/sending.h */
     struct tls_context *client_tls;
     struct flow_worker *workers; /* rt_count() + 1: the last is the API's */
     _Atomic bool stopping;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "flow/accept.h"
 #include "flow/admission.h"
+#include "flow/allowance.h"
 #include "flow/peer.h"
 #include "mail/received.h"
 #include "policy/passwd.h"
@@ -119,20 +120,9 @@ static void end_transaction(struct intake *in) {
     settings_unref(t->settings);
 }
 
-/* Refusals are traced too, so that "why was it not taken" has an answer. */
 static struct smtp_reply refuse(struct intake *in, struct transaction *t, const struct outcome *why,
                                 struct str recipient) {
-    struct arena *arena = t->accept.arena;
-    struct trace_event event = {.time = clock_wall_ms(),
-                                .event = TRACE_REFUSE,
-                                .recipient = recipient,
-                                .reply = outcome_line(arena, why)};
-    accept_trace_facts(&t->accept, &event);
-    flow_trace(in->flow, &event);
-    FLOW_COUNT(in->flow, refused, 1);
-    log_event(in->flow->log, LOG_INFO, "refused", "trace_id", t->accept.id.text, "from",
-              str_c(arena, t->accept.reverse_path), "to", recipient.len ? str_c(arena, recipient) : NULL,
-              "reply", str_c(arena, event.reply), NULL);
+    accept_refused(in->flow, &t->accept, why, recipient);
     return reply_of(why);
 }
 
@@ -186,10 +176,11 @@ static struct smtp_reply hook_mail(void *arg, const struct smtp_session *session
     struct sender_facts facts;
     struct outcome refusal;
     attribute_facts(t, session, &facts);
-    if (attribute(t->settings->policy, &facts, &t->accept.by, &refusal))
+    bool attributed = attribute(t->settings->policy, &facts, &t->accept.by, &refusal);
+    if (attributed && allowance_may_begin(in->flow, &t->accept, &refusal))
         return (struct smtp_reply){0};
     const struct listener *listener = listener_of(t->settings, in->listener->name);
-    if (listener && listener->accept_forward && !session->user.len) {
+    if (!attributed && listener && listener->accept_forward && !session->user.len) {
         t->accept.outside = true; /* the recipients decide */
         t->accept.by = (struct attribution){.relayed = t->accept.reverse_path.len > 0};
         return (struct smtp_reply){0};

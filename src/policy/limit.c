@@ -133,12 +133,14 @@ struct limit_decision limit_decide(const struct limit_facts *f, struct arena *ar
         return d;
     for (enum limit_name n = 0; n < LIMIT_PER_MINUTE; n++) {
         struct account a = account_of(f, n);
+        if (f->tenant_only && n != LIMIT_TENANT_EXTERNAL)
+            continue;
         if (over(&a))
             return refuse(f, arena, n, &a);
         if (n != LIMIT_PER_MESSAGE && reaches_80(&a))
             d.warned |= 1u << n;
     }
-    if (f->sender.turn > f->now) {
+    if (f->sender.turn > f->now && !f->tenant_only) {
         struct account a = account_of(f, LIMIT_PER_MINUTE);
         d.step = LIMIT_HOLD;
         d.hold_until = f->sender.turn;
@@ -162,9 +164,12 @@ struct outcome limit_no_room(int error) {
 }
 
 struct str limit_sender_name(struct arena *arena, const struct attribution *a, struct str reverse_path) {
-    if (a->user.len || !a->connector)
-        return str_lower(arena, a->user.len ? a->user : a->tenant->name);
     struct str path = reverse_path.len ? reverse_path : STR("<>");
+    if (a->user.len)
+        return str_lower(arena, a->user);
+    if (!a->connector)
+        return str_lower(arena,
+                         str_printf(arena, "local/%.*s/%.*s", STR_FMT(a->tenant->name), STR_FMT(path)));
     return str_lower(arena, str_printf(arena, "connector/%.*s/%.*s/%.*s", STR_FMT(a->tenant->name),
                                        STR_FMT(a->connector->name), STR_FMT(path)));
 }

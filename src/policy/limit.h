@@ -60,7 +60,8 @@ struct limit_facts {
     uint32_t tenant_used;         /* likewise */
     struct limit_use use;
     int64_t now;
-    bool report; /* an NDR that this system makes: nothing applies */
+    bool report;      /* an NDR that this system makes: nothing applies */
+    bool tenant_only; /* the sender isn't counted (limit_question): only the tenant's limit applies */
 };
 
 enum limit_step { LIMIT_PASS, LIMIT_HOLD, LIMIT_REFUSE };
@@ -89,6 +90,6 @@ struct str limit_standing_text(struct arena *, const struct limit_facts *, enum 
 struct outcome limit_no_room(int error);
 
 /* Who is counted and restricted: the user; for mail of a connector "connector/TENANT/NAME/reverse-path", so
- * that one compromised mailbox doesn't cost its neighbours their connector ("<>" for a null reverse-path). In
- * the arena. */
+ * that one compromised mailbox doesn't cost its neighbours their connector ("<>" for a null reverse-path);
+ * for the local socket "local/TENANT/reverse-path". In the arena. */
 struct str limit_sender_name(struct arena *, const struct attribution *, struct str reverse_path);

@@ -102,8 +102,11 @@ void limit_desk_look(const struct limit_desk *d, const struct limit_question *q,
     };
     if (q->report)
         return;
-    uint64_t key = limit_key(limit_store_seed(d->store), q->sender);
-    limit_table_look(d->kept.senders, key, q->now, &q->rules.bounds, &ret->facts.sender);
+    uint64_t key = q->tenant_only ? 0 : limit_key(limit_store_seed(d->store), q->sender);
+    ret->facts.tenant_only = q->tenant_only;
+    ret->facts.sender.turn = q->now;
+    if (key)
+        limit_table_look(d->kept.senders, key, q->now, &q->rules.bounds, &ret->facts.sender);
     uint32_t tenant_limit = q->rules.tenant_external ? q->rules.tenant_external : NO_TENANT_LIMIT;
     ret->facts.tenant_used = limit_tenants_used(d->kept.tenants, q->tenant, q->now, tenant_limit);
     if (!is_restricted(d, q, arena, &ret->decision))
@@ -122,7 +125,8 @@ void limit_desk_look(const struct limit_desk *d, const struct limit_question *q,
 
 static void reserve(struct limit_desk *d, const struct limit_question *q, struct limit_answer *a) {
     struct limit_ticket *t = &a->ticket;
-    int error = limit_table_reserve(d->kept.senders, t->key, q->now, &t->bounds, &t->use, &t->turn);
+    int error =
+        t->key ? limit_table_reserve(d->kept.senders, t->key, q->now, &t->bounds, &t->use, &t->turn) : 0;
     if (error) {
         a->decision.step = LIMIT_REFUSE;
         a->decision.limit = LIMIT_PER_MINUTE;
@@ -162,11 +166,13 @@ void limit_desk_ask(struct limit_desk *d, const struct limit_question *q, struct
 }
 
 void limit_desk_settle(struct limit_desk *d, const struct limit_ticket *t, int64_t now, bool committed) {
-    limit_table_settle(d->kept.senders, t->key, now, &t->bounds, &t->use, committed);
+    if (t->key)
+        limit_table_settle(d->kept.senders, t->key, now, &t->bounds, &t->use, committed);
     limit_tenants_settle(d->kept.tenants, t->tenant, now, t->tenant_limit, t->use.external, committed);
     if (!committed)
         return;
-    limit_store_message(d->store, t->key, now, t->turn, &t->bounds, &t->use);
+    if (t->key)
+        limit_store_message(d->store, t->key, now, t->turn, &t->bounds, &t->use);
     if (t->use.external)
         limit_store_tenant(d->store, t->tenant, now, t->tenant_limit, t->use.external);
 }

@@ -30,13 +30,16 @@ struct limit_question {
     struct limit_rules rules;
     struct limit_use use;
     bool report; /* an NDR that this system makes: passes, and counts nowhere */
+    /* The sender isn't counted, only the tenant: mail from outside for a forward, of a connector without
+     * limits. Who is restricted is refused all the same. */
+    bool tenant_only;
     int64_t now;
 };
 
 /* What a session keeps between ask and settle. Its tenant is the question's view. */
 struct limit_ticket {
-    bool open; /* false: there is nothing to settle */
-    uint64_t key;
+    bool open;    /* false: there is nothing to settle */
+    uint64_t key; /* 0: the tenant is counted only */
     struct str tenant;
     uint32_t tenant_limit;
     struct limit_bounds bounds;

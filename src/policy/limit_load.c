@@ -11,69 +11,81 @@ const struct config_option sending_options[] = {
      .kind = CONFIG_INTEGER,
      .preset = "100",
      .max = 1000,
-     .inactive = true,
      .doc = "Of several policies that apply the one with the least number counts; the one titled `default` "
             "applies to everybody and comes last."},
-    {.name = "senders",
-     .kind = CONFIG_LIST,
-     .inactive = true,
-     .doc = "Addresses in From that it applies to."},
+    {.name = "senders", .kind = CONFIG_LIST, .doc = "Addresses in From that it applies to."},
     {.name = "groups",
      .kind = CONFIG_LIST,
-     .inactive = true,
      .doc =
          "Groups (`group`) whose members it applies to. Of the kinds of condition that are given each must "
          "fit."},
-    {.name = "domains", .kind = CONFIG_LIST, .inactive = true, .doc = "Domains of From that it applies to."},
+    {.name = "domains", .kind = CONFIG_LIST, .doc = "Domains of From that it applies to."},
     {.name = "external-per-hour",
      .kind = CONFIG_INTEGER,
      .preset = "0",
      .max = 10000,
-     .inactive = true,
      .doc = "Recipients outside of the tenant a sender may have in an hour; 0 is the service's default."},
     {.name = "internal-per-hour",
      .kind = CONFIG_INTEGER,
      .preset = "0",
      .max = 10000,
-     .inactive = true,
      .doc = "Recipients inside of the tenant a sender may have in an hour; 0 is the service's default."},
     {.name = "per-day",
      .kind = CONFIG_INTEGER,
      .preset = "0",
      .max = 10000,
-     .inactive = true,
      .doc = "Recipients a sender may have in 24 hours; 0 is the service's default."},
     {.name = "per-minute",
      .kind = CONFIG_INTEGER,
      .preset = "0",
      .max = 10000,
-     .inactive = true,
      .doc = "Messages a sender may send in a minute; 0 is the service's default."},
     {.name = "per-message",
      .kind = CONFIG_INTEGER,
      .preset = "500",
      .min = 1,
      .max = 1000,
-     .inactive = true,
      .doc = "Recipients that one message may have."},
     {.name = "action",
      .kind = CONFIG_ENUM,
      .preset = "restrict-today",
      .words = action_words,
-     .inactive = true,
      .doc = "What happens to a sender over a limit."},
     {.name = "forwarding",
      .kind = CONFIG_ENUM,
      .preset = "automatic",
      .words = forwarding_words,
      .doc = "May mail be forwarded to addresses outside of the tenant's domains? `automatic` is `off`. The "
-            "policy "
-            "titled `default` counts, else the first; without one, it may."},
+            "policy that applies to the address that forwards counts; without one, it may."},
+    {.name = "bcc-suspicious",
+     .kind = CONFIG_STRING,
+     .preset_doc = "nobody",
+     .doc = "Address that gets a copy of mail that is judged spam; the other recipients don't see it."},
+    {.name = "notify",
+     .kind = CONFIG_LIST,
+     .doc = "Addresses that are told when a sender is restricted, beside the administrators."},
     {.kind = CONFIG_END},
 };
 
 const struct config_option group_options[] = {
-    {.name = "members", .kind = CONFIG_LIST, .inactive = true, .doc = "Addresses of its members."},
+    {.name = "members", .kind = CONFIG_LIST, .doc = "Addresses of its members."},
+    {.kind = CONFIG_END},
+};
+
+const struct config_option limits_options[] = {
+    {.name = "apply",
+     .kind = CONFIG_BOOL,
+     .preset = "true",
+     .doc =
+         "Count what is sent, and refuse what is over a limit. Without, only who is restricted is refused."},
+    {.name = "senders",
+     .kind = CONFIG_INTEGER,
+     .preset = "1000000",
+     .min = 1000,
+     .max = 100000000,
+     .doc = "How many senders can be counted at a time: 125 bytes of memory for each that sends, 5 for each "
+            "that "
+            "could. Mail of more senders has to wait (451 4.3.2)."},
     {.kind = CONFIG_END},
 };
 
@@ -120,6 +132,18 @@ static void load_scope(struct loading *l, const struct config_node *node, const 
                         "the policy \"default\" applies to everybody: give this one another name");
 }
 
+static void load_bcc(struct loading *l, const struct config_node *node, struct sending_policy *p) {
+    struct str address = config_string(node, "bcc-suspicious");
+    p->bcc_suspicious = STR("");
+    if (!address.len)
+        return;
+    struct str normal = address_normal(l->arena, address);
+    if (!normal.at || !address_split(normal).domain.len)
+        config_complain(l->errors, node, "bcc-suspicious", "\"%.*s\" is no mail address", STR_FMT(address));
+    else
+        p->bcc_suspicious = normal;
+}
+
 static void load_groups(struct loading *l, const struct config_node *node, struct tenant *t) {
     struct config_sections sections = config_sections(node, "group");
     t->groups = arena_array(l->arena, struct sender_group, sections.count);
@@ -153,5 +177,7 @@ void limit_load(struct loading *l, const struct config_node *node, struct tenant
             .forwarding = (enum forwarding)config_enum(section, "forwarding"),
         };
         load_scope(l, section, t, p);
+        p->notify = load_addresses(l, section, "notify", &p->notify_count);
+        load_bcc(l, section, p);
     }
 }

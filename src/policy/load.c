@@ -62,6 +62,7 @@ static void load_connector(struct loading *l, const struct config_node *node, st
     c->name = config_title(node);
     c->trust_verdict = config_bool(node, "trust-verdict");
     c->srs = config_bool(node, "srs");
+    c->limits = config_bool(node, "limits");
     load_skip(l, node, c);
     load_addresses(l, node, c);
     load_certificate(l, node, c);
@@ -195,6 +196,8 @@ struct policy *policy_load(struct arena *arena, const struct config_node *root,
     policy->aaaa = config_bool(config_section_or_empty(root, "classify"), "aaaa");
     policy->relay_dkim = config_bool(config_section_or_empty(root, "relay"), "dkim");
     policy->relay_spf = config_bool(config_section_or_empty(root, "relay"), "spf");
+    policy->limits.apply = config_bool(config_section_or_empty(root, "limits"), "apply");
+    policy->limits.senders = (uint32_t)config_integer(config_section_or_empty(root, "limits"), "senders");
     load_verdict(&l, root);
     policy->tenants = arena_array(arena, struct tenant, tenants.count);
     for (size_t i = 0; i < tenants.count; i++)

@@ -28,6 +28,12 @@ static const struct config_option connector_options[] = {
      .kind = CONFIG_BOOL,
      .preset = "false",
      .doc = "Rewrite the reverse-path of forwarded mail (`srs`) on its way to `deliver` too."},
+    {.name = "limits",
+     .kind = CONFIG_BOOL,
+     .preset = "true",
+     .doc =
+         "Do the limits of a sender apply to mail from this server, each reverse-path for itself? Without, "
+         "only the tenant's `licences` do."},
     {.name = "trust-verdict",
      .kind = CONFIG_BOOL,
      .preset = "false",
@@ -131,14 +137,12 @@ const struct config_option tenant_options[] = {
      .kind = CONFIG_INTEGER,
      .preset = "0",
      .max = 100000000,
-     .inactive = true,
      .doc =
          "Licences of the tenant: it may have 500 x licences^0.7 + 9500 external recipients in 24 hours, of "
          "that 10 % in its first 30 days and 25 % in the next 30; 0 is no limit."},
     {.name = "since",
      .kind = CONFIG_STRING,
      .preset_doc = "long ago",
-     .inactive = true,
      .doc = "The tenant's first day, like `2026-10-01` (UTC)."},
     {.name = "group",
      .kind = CONFIG_TITLED,

@@ -105,7 +105,7 @@ static void expand_one(struct expansion *x, const struct step *step) {
         bool own = tenant_accepts(x->policy, f->tenant, address_split(to).domain);
         if (next == f)
             continue; /* keeps: the loader sees to it */
-        if (!own && !tenant_may_forward_outside(f->tenant))
+        if (!own && !tenant_may_forward_outside(f->tenant, f->address))
             refuse(&target.forbidden, "5.7.520",
                    "Access denied, the organisation does not allow forwarding to other domains");
         else if (next) {

@@ -81,11 +81,10 @@ static void write_fiber(void *arg) {
             break;
     }
     s->writing = false;
-    /* Those who came while a write failed must not wait for the next message. */
-    if (s->error) {
-        wake(s->waiters, s->error);
-        s->waiters = NULL;
-    }
+    /* Who is left has nothing to be written, or came while a write failed. */
+    struct waiter *list = s->waiters;
+    s->waiters = NULL;
+    wake(list, s->error);
 }
 
 /* Where no fiber can be started any more, the runtime is ending: then the loop may wait. */

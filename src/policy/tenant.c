@@ -2,6 +2,7 @@
 #include "base/map.h"
 #include "mail/address.h"
 #include "mail/mime.h"
+#include "policy/limit_policy.h"
 #include "policy/load.h"
 #include "policy/passwd.h"
 
@@ -46,11 +47,8 @@ bool connector_has_ip(const struct connector *c, const struct ip *ip) {
     return false;
 }
 
-bool tenant_may_forward_outside(const struct tenant *t) {
-    const struct sending_policy *applies = t->policy_count ? &t->policies[0] : NULL;
-    for (size_t i = 0; i < t->policy_count; i++)
-        if (str_eq(t->policies[i].name, STR("default")))
-            applies = &t->policies[i];
+bool tenant_may_forward_outside(const struct tenant *t, struct str address) {
+    const struct sending_policy *applies = limit_policy_for(t, address);
     return !applies || applies->forwarding == FORWARDING_ON;
 }
 

@@ -28,6 +28,7 @@ struct connector {
     bool skip_last; /* `skip = {"last"}`: exactly one hop; `skip` is then empty */
     bool srs;       /* rewrite the reverse-path of mail to `deliver` too */
     bool trust_verdict;
+    bool limits;             /* its senders are counted */
     struct str deliver_host; /* where mail for the tenant's own domains goes: host name or literal; "" none */
     uint16_t deliver_port;
 };
@@ -53,6 +54,9 @@ struct sending_policy {
     uint32_t per_message;
     enum limit_action action;
     enum forwarding forwarding;
+    struct str bcc_suspicious; /* gets a copy of suspicious mail; "" nobody */
+    struct str *notify;        /* addresses that hear of it when a sender is restricted */
+    size_t notify_count;
 };
 
 struct sender_group {
@@ -74,7 +78,7 @@ struct tenant {
     struct map *signing_by_domain; /* normalised domain -> struct signing_domain */
     struct forward *forwards;
     size_t forward_count;
-    struct sending_policy *policies; /* but for `forwarding` not active in this version */
+    struct sending_policy *policies;
     size_t policy_count;
     struct sender_group *groups;
     size_t group_count;
@@ -102,6 +106,11 @@ struct policy {
     enum verdict_failure on_failure;
     /* classify { } */
     bool aaaa;
+    /* limits { } */
+    struct {
+        bool apply;
+        uint32_t senders; /* how many can be counted */
+    } limits;
     /* relay { }: which checks save mail of a foreign sender from the relay pool */
     bool relay_dkim, relay_spf;
 };
@@ -113,13 +122,15 @@ const struct tenant *policy_tenant(const struct policy *, struct str name);
 bool tenant_accepts(const struct policy *, const struct tenant *, struct str domain);
 /* The connector through which mail for that accepted domain is delivered (`deliver`), or NULL. */
 const struct connector *policy_deliver_of_domain(const struct policy *, struct str domain);
-/* May the tenant's users forward to addresses outside of its domains? By the policy titled "default", else
- * the first; `automatic` is off, as at Microsoft 365; without any policy they may. */
-bool tenant_may_forward_outside(const struct tenant *);
+/* May this address of the tenant's (wire form) forward to addresses outside of its domains? By the policy
+ * that applies to it (limit_policy.h); `automatic` is off, as at Microsoft 365; without a policy it may. */
+bool tenant_may_forward_outside(const struct tenant *, struct str address);
 bool connector_has_ip(const struct connector *, const struct ip *);
 
-/* The tables of `tenant "name" { }`, `verdict { }`, `classify { }`, `relay { }` and `srs { }`. */
+/* The tables of `tenant "name" { }`, `limits { }`, `verdict { }`, `classify { }`, `relay { }` and `srs { }`.
+ */
 extern const struct config_option tenant_options[];
+extern const struct config_option limits_options[];
 extern const struct config_option relay_options[];
 extern const struct config_option srs_options[];
 extern const struct config_option verdict_options[];

@@ -61,6 +61,7 @@ static void read_state(struct loading *l) {
     s->state = config_beside(l->arena, config_file(l->root, "state"), state).at;
     s->spool_dir = str_printf(l->arena, "%s/spool", s->state).at;
     s->trace_dir = str_printf(l->arena, "%s/trace", s->state).at;
+    s->limits_dir = str_printf(l->arena, "%s/limits", s->state).at;
     s->keys_dir = str_printf(l->arena, "%s/keys", s->state).at;
 }
 

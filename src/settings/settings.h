@@ -66,7 +66,7 @@ struct settings {
     struct str file; /* absolute path of the configuration file */
     struct str node; /* host name: Received, Message-ID, Reporting-MTA; with no site also EHLO */
     struct str here; /* this node's site */
-    const char *state, *spool_dir, *trace_dir, *keys_dir; /* absolute */
+    const char *state, *spool_dir, *trace_dir, *keys_dir, *limits_dir; /* absolute */
     const char *user;                                     /* NULL: stay */
     unsigned workers;
     enum log_level log_level;

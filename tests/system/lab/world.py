@@ -65,8 +65,9 @@ class World:
         self.daemon = Daemon(folder, self.config(), {"zone": zone(), "contoso.users": PASSWORD_FILE})
 
     def config(self, **changes):
-        """The configuration; `changes` (also of the constructor): pools, delivery, dns, listener, extra, tenant."""
-        s = {"delivery": "", "dns": "", "listener": "", "extra": "", "tenant": "", "pools": {}, "workers": 4, **self.settings, **changes}
+        """The configuration; `changes` (also of the constructor): pools, delivery, dns, listener, extra, tenant, limits
+        ("true": senders of the connectors are counted too; a test's load would be over the limits)."""
+        s = {"delivery": "", "dns": "", "listener": "", "extra": "", "tenant": "", "pools": {}, "workers": 4, "limits": "false", **self.settings, **changes}
         pools = {**POOLS, **{k: v if isinstance(v, tuple) else (*POOLS[k][:2], v) for k, v in s["pools"].items()}}
         lines = [f'pool "{n}" {{ class = "{c}"  spf = {spf}  addresses = {{{", ".join(chr(34) + a + chr(34) for a in ([at] if isinstance(at, str) else at))}}} }}'
                  for n, (c, spf, at) in pools.items()]
@@ -90,8 +91,8 @@ tls {{ certificate = "tls.pem"  key = "tls.key" }}
 tenant "contoso" {{
   domains = {{"contoso.test", "nodns.contoso.test"}}
   users   = "contoso.users"
-  connector "on-prem" {{ addresses = {{"{ON_PREM}"}}  trust-verdict = true }}
-  connector "plain"   {{ addresses = {{"{PLAIN}"}} }}
+  connector "on-prem" {{ addresses = {{"{ON_PREM}"}}  trust-verdict = true  limits = {s["limits"]} }}
+  connector "plain"   {{ addresses = {{"{PLAIN}"}}  limits = {s["limits"]} }}
   {s["tenant"]}
 }}
 

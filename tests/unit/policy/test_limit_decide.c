@@ -227,7 +227,7 @@ static void test_texts(void **state) {
         {false, "Bob@contoso.com", "sales@contoso.com", "bob@contoso.com"}, /* the submitter, not From */
         {true, "", "Ann@contoso.com", "connector/contoso/on-prem/ann@contoso.com"},
         {true, "", "", "connector/contoso/on-prem/<>"},
-        {false, "", "x@contoso.com", "contoso"},
+        {false, "", "X@contoso.com", "local/contoso/x@contoso.com"},
     };
     for (size_t i = 0; i < COUNT(names); i++) {
         struct attribution a = {.tenant = &tenant,

@@ -134,7 +134,6 @@ static void test_problems(void **state) {
 /* What has no function yet is never silently ignored. */
 static void test_inactive_warns(void **state) {
     static const char *const texts[] = {
-        "tenant \"a\" { domains = {\"a.example\"} policy \"p\" { per-day = 10 } }",
         "verdict { rspamd = \"http://127.0.0.1:11333\" }",
         "verdict { on-failure = defer }",
         "tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"10.0.0.1\"} trust-verdict "

@@ -32,7 +32,7 @@ static const char config[] =
     "  forward \"only@northwind.example\" { to = {\"away@example.net\"} }\n"
     "  forward \"hr@b\xc3\xbc"
     "cher.example\" { to = {\"in@northwind.example\"} }\n"
-    "  policy \"first\" { forwarding = on }\n"
+    "  policy \"first\" { senders = {\"nobody@northwind.example\"} forwarding = on }\n"
     "  policy \"default\" { forwarding = automatic }\n"
     "}\n"
     "tenant \"plain\" { domains = {\"plain.example\"} }\n";
@@ -306,7 +306,8 @@ static void test_configuration(void **state) {
          "forbids forwarding to \"y@c.example\""},
         {A SRS "forward \"x@a.example\" { to = {\"y@c.example\"} } policy \"p\" { } }", NULL,
          "forbids forwarding"},
-        {A SRS "forward \"x@a.example\" { to = {\"y@c.example\"} } policy \"p\" { } policy \"default\" { "
+        {A SRS "forward \"x@a.example\" { to = {\"y@c.example\"} } policy \"p\" { senders = "
+               "{\"z@a.example\"} } policy \"default\" { "
                "forwarding = on } }",
          NULL, NULL},
         {A "forward \"postmaster\" { to = {\"y@c.example\"} } }", "is no mail address", NULL},

@@ -78,9 +78,8 @@ static const struct {
           "@/t.conf: no pool carries the class `high-risk-relay`: add pool \"high-risk-relay\" { ... }"}},
     {GOOD "tenant a { domains = {a.example}\n dkim a.example { selector = s\n key = k } }",
      .errors = {"@/t.conf:7: key @/state/k can't be read: No such file or directory"}},
-    {GOOD "tenant a { domains = {a.example}\n policy p { per-day = 5 } }",
-     .warnings = {"@/t.conf: there is no listener: no mail comes in by SMTP",
-                  "@/t.conf:6: `per-day` is accepted, but not active in this version"}},
+    {GOOD "tenant a { domains = {a.example}\n policy p { bcc-suspicious = audit } }",
+     .errors = {"@/t.conf:6: \"audit\" is no mail address"}},
 };
 
 /* `*` at the end of the expectation stands for anything. */

@@ -141,11 +141,6 @@ static void test_restart(void **state) {
  * active yet says so. */
 static void test_sample(void **state) {
     static const char *const WARNINGS[] = {
-        "`external-per-hour` is accepted, but not active in this version",
-        "`internal-per-hour` is accepted, but not active in this version",
-        "`per-day` is accepted, but not active in this version",
-        "`per-minute` is accepted, but not active in this version",
-        "`action` is accepted, but not active in this version",
         "`rspamd` is accepted, but not active in this version",
         "`on-failure` is accepted, but not active in this version",
     };

@@ -1,0 +1,50 @@
+/* allowance.h - step 2 in the pipeline: what is asked of policy/sending.h about a message, and what its
+ * answer means for it.
+ *
+ * Who counts: the user who logged in, whatever From says; for a connector and for the local socket the
+ * reverse-path (limit_sender_name). What counts: the copies that leave, forwards expanded; external are those
+ * to domains that the tenant doesn't accept. From selects the policy.
+ *  - Mail from outside for a forward counts for the forwarding tenant only: its sender is nobody's here. What
+ *    goes to the tenant's own servers only is receiving, and free; so are bounces that come back to a
+ * rewritten address.
+ *  - A delivery report (multipart/report with a null reverse-path) of a connector or the local socket counts
+ *    nowhere, ours pass always.
+ *  - `limits { apply = off }`, and `limits = off` of a connector: as from outside, the tenant counts only.
+ * Who is restricted is refused in all of these cases but the first bullet's receiving.
+ */
+#pragma once
+#include "flow/accept.h"
+#include "policy/sending.h"
+
+struct allowance {
+    struct limit_question question;
+    struct limit_answer answer;
+};
+
+/* From a fiber, once the content has ended and the envelope is complete. DONE: it may go, perhaps not before
+ * a->hold_until; then allowance_settle is due. Else the reply; a->refused_why says more for the trace. */
+struct outcome allowance_ask(struct flow *, struct acceptance *, struct allowance *ret);
+/* Once after each allowance_ask that was DONE. Committed: returns when it is counted on disk. */
+void allowance_settle(struct flow *, const struct acceptance *, const struct allowance *, bool committed);
+
+/* At MAIL: false when the sender, its connector or its tenant is restricted, with the reply. */
+bool allowance_may_begin(struct flow *, struct acceptance *, struct outcome *ret_refusal);
+
+/* What to ask, for allowance_ask and explain. `header` decides by From and Content-Type. */
+void allowance_question(const struct acceptance *, struct limit_question *ret);
+
+/* Suspicious mail: a copy to the address that the policy names (bcc-suspicious), which counts nowhere. Before
+ * envelope_route. */
+void allowance_copy(struct acceptance *, const struct allowance *);
+
+/* sending_options.tell: the alerts; `flow` is a struct flow. From a fiber. */
+void allowance_tell(void *flow, const struct sending_note *);
+
+/* ---- Mail that waits for its turn: accepted, on disk with the time, released then, also after a restart
+ * ---- */
+
+/* The message attributes of it: wall ms in decimal, and why in words. */
+#define ACCEPT_NOT_BEFORE STR("not-before")
+#define ACCEPT_NOT_BEFORE_WHY STR("not-before-why")
+/* 0: it never had to wait. */
+int64_t allowance_not_before(const struct spool_message *);
