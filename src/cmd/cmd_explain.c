@@ -1,7 +1,7 @@
 #include "cmd/explain_view.h"
 
-#include "base/clock.h"
 #include "cmd/asking.h"
+#include "cmd/dns.h"
 #include <errno.h>
 
 enum { MESSAGE_MAX = 64 << 20 };
@@ -9,44 +9,14 @@ enum { MESSAGE_MAX = 64 << 20 };
 struct asking {
     struct arena *arena;
     struct settings *settings;
+    const struct plan_index *index;
     struct explain_view view;
 };
-
-/* Every copy from every address that could carry it, as far as EXPLAIN_FORECASTS goes. */
-static void forecast_all(struct asking *a, struct resolver *resolver) {
-    struct explain_view *v = &a->view;
-    const struct explain_result *r = &v->result;
-    v->forecasts = arena_array(a->arena, struct explain_forecast, EXPLAIN_FORECASTS);
-    for (size_t c = 0; c < r->copy_count; c++) {
-        struct forecast_identity identity;
-        bool known = false;
-        for (size_t p = 0; p < r->pool_count; p++)
-            for (uint32_t i = 0; i < r->pools[p]->source_count; i++) {
-                const struct source *source = &r->pools[p]->sources[i];
-                if (!explain_carries(&r->copies[c], source))
-                    continue;
-                if (v->forecast_count == EXPLAIN_FORECASTS) {
-                    v->not_asked++;
-                    continue;
-                }
-                struct explain_forecast *f = &v->forecasts[v->forecast_count++];
-                struct forecast_query query = explain_query(r, &r->copies[c], source);
-                *f = (struct explain_forecast){.copy = &r->copies[c], .pool = r->pools[p], .source = source};
-                query.deadline = clock_mono_ms() + ARRIVAL_DEADLINE_MS;
-                if (!known)
-                    forecast_identity(resolver, &query, a->arena, &identity);
-                known = true;
-                forecast_source(resolver, &query, &identity, a->arena, &f->seen);
-                if (r->copies[c].via.len) /* the tenant's own server, which knows where its mail comes from */
-                    f->seen.warning = STR_NULL;
-            }
-    }
-}
 
 static void run_explain(void *ctx, struct flow *flow) {
     struct asking *a = ctx;
     explain(flow, a->settings, &a->view.request, a->arena, &a->view.result);
-    forecast_all(a, flow_here(flow)->resolver);
+    explain_ask(&a->view, a->settings, a->index, flow_here(flow)->resolver);
 }
 
 /* What both ways of telling want to know */
@@ -178,6 +148,10 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
         bad = load(cli, &a.settings);
     if (bad)
         return bad;
+    struct plan_input input;
+    struct plan plan = cmd_dns_plan(cli, a.settings, &input);
+    struct plan_index *index = plan_index_new(&plan);
+    a.index = index;
     bad = cli_ask_dns(cli, a.settings, &(struct cli_asking){.fibers = 1, .run = run_explain, .ctx = &a});
     if (!bad && cli->json)
         explain_json(&a.view);
@@ -187,6 +161,7 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
         bad = CLI_NO;
     for (size_t i = 0; i < a.view.result.copy_count; i++)
         route_unref(a.view.result.copies[i].route);
+    plan_index_free(index);
     settings_unref(a.settings);
     return bad;
 }

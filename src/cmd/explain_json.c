@@ -21,7 +21,7 @@ static json_t *addresses_json(const struct explain_view *v, const struct pool *p
         json_t *source = json_object();
         put(source, "ip", ip(&pool->sources[i].ip));
         put(source, "could_carry", json_boolean(explain_carries(explain_first(v), &pool->sources[i])));
-        put(source, "ehlo", text(arena, str_of(pool->sources[i].ehlo)));
+        put(source, "ehlo", text(arena, explain_ehlo(&v->result, explain_first(v), &pool->sources[i])));
         put(source, "ptr", text(arena, str_of(pool->sources[i].ptr)));
         json_array_append_new(list, source);
     }
@@ -173,36 +173,64 @@ static void put_arrival(const struct explain_view *v, json_t *root) {
 
 /* ---- what leaves ---- */
 
+static json_t *signatures_json(struct arena *arena, const struct forecast *f) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < f->count; i++) {
+        const struct forecast_signature *from = &f->signatures[i];
+        json_t *signature = json_object();
+        put(signature, "domain", text(arena, from->domain));
+        put(signature, "selector", text(arena, from->selector));
+        put(signature, "ours", json_boolean(from->ours));
+        put(signature, "aligned", json_boolean(from->aligned));
+        put(signature, "result", json_string(dkim_result_name(from->result)));
+        put(signature, "reason", text(arena, from->why));
+        json_array_append_new(list, signature);
+    }
+    return list;
+}
+
+/* What a strict receiver makes of it; `put` in lines. */
+static json_t *checks_json(struct arena *arena, const struct strict_view *view) {
+    json_t *list = json_array();
+    for (size_t code = 0; code < STRICT_COUNT; code++) {
+        const struct strict_check *c = &view->checks[code];
+        bool minded = c->verdict == STRICT_FAIL || c->verdict == STRICT_NOTE;
+        json_t *check = json_object(), *lines = json_array();
+        struct str rest = c->put, line;
+        put(check, "check", json_string(strict_code_text((enum strict_code)code)));
+        put(check, "verdict", json_string(strict_verdict_text(c->verdict)));
+        put(check, "reason", text(arena, c->why));
+        put(check, "demanded_by", minded ? json_string(strict_demand((enum strict_code)code)) : json_null());
+        while (rest.len && str_cut(&rest, '\n', &line))
+            json_array_append_new(lines, text(arena, line));
+        put(check, "put", lines);
+        json_array_append_new(list, check);
+    }
+    return list;
+}
+
 static json_t *seen_json(const struct explain_view *v) {
     struct arena *arena = v->cli->arena;
     json_t *list = json_array();
-    for (size_t i = 0; i < v->forecast_count; i++) {
-        const struct explain_forecast *f = &v->forecasts[i];
-        json_t *seen = json_object(), *signatures = json_array();
-        put(seen, "recipient", text(arena, f->copy->address));
-        put(seen, "pool", text(arena, f->pool->name));
-        put(seen, "ip", ip(&f->source->ip));
-        put(seen, "ehlo", text(arena, str_of(f->source->ehlo)));
-        put(seen, "spf", json_string(spf_result_text(f->seen.spf.result)));
-        put(seen, "spf_domain", text(arena, f->seen.spf_domain));
-        put(seen, "spf_aligned", json_boolean(f->seen.spf_aligned));
-        put(seen, "spf_reason", text(arena, f->seen.spf.reason));
-        for (size_t s = 0; s < f->seen.count; s++) {
-            const struct forecast_signature *from = &f->seen.signatures[s];
-            json_t *signature = json_object();
-            put(signature, "domain", text(arena, from->domain));
-            put(signature, "selector", text(arena, from->selector));
-            put(signature, "ours", json_boolean(from->ours));
-            put(signature, "aligned", json_boolean(from->aligned));
-            put(signature, "result", json_string(dkim_result_name(from->result)));
-            put(signature, "reason", text(arena, from->why));
-            json_array_append_new(signatures, signature);
-        }
-        put(seen, "dkim", signatures);
-        put(seen, "dmarc", json_string(dmarc_result_name(f->seen.dmarc)));
-        put(seen, "dmarc_policy", json_string(dmarc_policy_name(f->seen.policy)));
-        put(seen, "dmarc_reason", text(arena, f->seen.dmarc_why));
-        put(seen, "warning", text(arena, f->seen.warning));
+    for (size_t i = 0; i < v->seen_count; i++) {
+        const struct explain_seen *s = &v->seen[i];
+        json_t *seen = json_object();
+        put(seen, "recipient", text(arena, s->copy->address));
+        put(seen, "pool", text(arena, s->pool->name));
+        put(seen, "ip", ip(&s->source->ip));
+        put(seen, "ptr", text(arena, s->strict.names.name));
+        put(seen, "ehlo", text(arena, s->strict.ehlo));
+        put(seen, "strict", json_string(strict_verdict_text(strict_worst(&s->strict))));
+        put(seen, "checks", checks_json(arena, &s->strict));
+        put(seen, "spf", json_string(spf_result_text(s->mail.spf.result)));
+        put(seen, "spf_domain", text(arena, s->mail.spf_domain));
+        put(seen, "spf_aligned", json_boolean(s->mail.spf_aligned));
+        put(seen, "spf_reason", text(arena, s->mail.spf.reason));
+        put(seen, "dkim", signatures_json(arena, &s->mail));
+        put(seen, "dmarc", json_string(dmarc_result_name(s->mail.dmarc)));
+        put(seen, "dmarc_policy", json_string(dmarc_policy_name(s->mail.policy)));
+        put(seen, "dmarc_reason", text(arena, s->mail.dmarc_why));
+        put(seen, "warning", text(arena, s->mail.warning));
         json_array_append_new(list, seen);
     }
     return list;
@@ -233,6 +261,7 @@ void explain_json(const struct explain_view *v) {
     put(root, "copies", copies_json(v));
     put(root, "dropped", ended_json(v));
     put(root, "seen_by_receivers", seen_json(v));
+    put(root, "not_asked", json_integer((json_int_t)v->not_asked));
     json_dumpf(root, v->cli->out, JSON_COMPACT);
     fputc('\n', v->cli->out);
     json_decref(root);

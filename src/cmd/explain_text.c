@@ -3,12 +3,12 @@
 #include "auth/results.h"
 #include "rt/dns_wire.h"
 
-static void line(struct cli *cli, const char *name, struct str value) {
+void explain_line(struct cli *cli, const char *name, struct str value) {
     fprintf(cli->out, "  %s%-10s%s", cli_paint(cli, CLI_DIM), name, cli_paint(cli, CLI_PLAIN));
     cli_wrap(cli, 12, cli_safe(cli->arena, value, 0));
 }
 
-static void painted(struct cli *cli, const char *name, enum cli_paint paint, struct str value) {
+void explain_painted(struct cli *cli, const char *name, enum cli_paint paint, struct str value) {
     fprintf(cli->out, "  %s%-10s", cli_paint(cli, paint), name);
     cli_wrap(cli, 12, cli_safe(cli->arena, value, 0));
     fputs(cli_paint(cli, CLI_PLAIN), cli->out);
@@ -21,12 +21,13 @@ static void print_client(struct cli *cli, const struct explain_view *v) {
     char address[IP_TEXT_SIZE];
     if (ip_is_none(&v->request.client))
         return;
-    line(cli, "client", str_of(ip_text(&v->request.client, address)));
+    explain_line(cli, "client", str_of(ip_text(&v->request.client, address)));
     for (size_t i = 0; i < o->walked_count; i++)
-        line(cli, i ? "" : "walked",
-             str_printf(cli->arena, "%s is skipped", ip_text(&o->walked[i], address)));
+        explain_line(cli, i ? "" : "walked",
+                     str_printf(cli->arena, "%s is skipped", ip_text(&o->walked[i], address)));
     if (o->why.len)
-        line(cli, "original", str_printf(cli->arena, "%s: %.*s", ip_text(&o->ip, address), STR_FMT(o->why)));
+        explain_line(cli, "original",
+                     str_printf(cli->arena, "%s: %.*s", ip_text(&o->ip, address), STR_FMT(o->why)));
 }
 
 static void print_step(struct cli *cli, const struct spf_step *s) {
@@ -37,35 +38,37 @@ static void print_step(struct cli *cli, const struct spf_step *s) {
         text = str_printf(a, "%.*s [%.*s]", STR_FMT(text), STR_FMT(s->target));
     text = str_printf(a, "%.*s: %s%s%.*s", STR_FMT(text), explain_spf_end(s->end), s->note.len ? ", " : "",
                       STR_FMT(s->note));
-    line(cli, "", text);
+    explain_line(cli, "", text);
     for (const struct spf_lookup *l = s->lookups; l; l = l->next)
-        line(cli, "",
-             str_printf(a, "%*s  %.*s of %.*s: %s%s%.*s", 2 * (int)s->depth, "",
-                        STR_FMT(dns_type_text(a, l->type)), STR_FMT(l->name), explain_dns_status(l->status),
-                        l->answers.len ? " " : "", STR_FMT(l->answers)));
+        explain_line(cli, "",
+                     str_printf(a, "%*s  %.*s of %.*s: %s%s%.*s", 2 * (int)s->depth, "",
+                                STR_FMT(dns_type_text(a, l->type)), STR_FMT(l->name),
+                                explain_dns_status(l->status), l->answers.len ? " " : "",
+                                STR_FMT(l->answers)));
 }
 
 static void print_arrival(struct cli *cli, const struct explain_view *v) {
     const struct arrival_result *a = &v->result.verified;
     if (!a->checked)
         return;
-    line(cli, "SPF", results_spf_text(cli->arena, a));
-    line(cli, "",
-         str_printf(cli->arena, "%u of %d terms that ask the DNS, %u of %d void", a->spf.terms, SPF_TERMS_MAX,
-                    a->spf.voids, SPF_VOIDS_MAX));
+    explain_line(cli, "SPF", results_spf_text(cli->arena, a));
+    explain_line(cli, "",
+                 str_printf(cli->arena, "%u of %d terms that ask the DNS, %u of %d void", a->spf.terms,
+                            SPF_TERMS_MAX, a->spf.voids, SPF_VOIDS_MAX));
     for (const struct spf_step *s = a->spf.steps; s; s = s->next)
         print_step(cli, s);
     if (!a->dkim.count)
-        line(cli, "DKIM", STR("no signature"));
+        explain_line(cli, "DKIM", STR("no signature"));
     for (size_t i = 0; i < a->dkim.count; i++) {
         const struct dkim_verdict *d = &a->dkim.items[i];
-        line(cli, i ? "" : "DKIM",
-             str_printf(cli->arena, "%s d=%.*s s=%.*s%s%.*s", dkim_result_name(d->result), STR_FMT(d->domain),
-                        STR_FMT(d->selector), d->reason.len ? ": " : "", STR_FMT(d->reason)));
+        explain_line(cli, i ? "" : "DKIM",
+                     str_printf(cli->arena, "%s d=%.*s s=%.*s%s%.*s", dkim_result_name(d->result),
+                                STR_FMT(d->domain), STR_FMT(d->selector), d->reason.len ? ": " : "",
+                                STR_FMT(d->reason)));
     }
-    line(cli, "ARC", results_arc_text(cli->arena, a));
+    explain_line(cli, "ARC", results_arc_text(cli->arena, a));
     if (v->result.no_report.len)
-        line(cli, "no report", v->result.no_report);
+        explain_line(cli, "no report", v->result.no_report);
 }
 
 /* ---- what leaves ---- */
@@ -78,23 +81,24 @@ static void print_sources(struct cli *cli, const struct explain_view *v, const s
         const struct source *s = &pool->sources[i];
         if (ip_is_v4(&s->ip) != v4 || !explain_carries(explain_first(v), s) || count++ >= EXPLAIN_ADDRESSES)
             continue;
-        line(cli, count == 1 ? explain_family(v4 ? FAMILY_V4 : FAMILY_V6) : "",
-             str_printf(cli->arena, "%-15s  EHLO %s%s%s", ip_text(&s->ip, address), s->ehlo,
-                        s->ptr ? "  PTR " : "", s->ptr ? s->ptr : ""));
+        explain_line(cli, count == 1 ? explain_family(v4 ? FAMILY_V4 : FAMILY_V6) : "",
+                     str_printf(cli->arena, "%-15s  EHLO %s%s%s", ip_text(&s->ip, address),
+                                str_c(cli->arena, explain_ehlo(&v->result, explain_first(v), s)),
+                                s->ptr ? "  PTR " : "", s->ptr ? s->ptr : ""));
     }
     if (count > EXPLAIN_ADDRESSES)
-        line(cli, "",
-             str_printf(cli->arena, "and %u more (sluice source --pool %.*s)", count - EXPLAIN_ADDRESSES,
-                        STR_FMT(pool->name)));
+        explain_line(cli, "",
+                     str_printf(cli->arena, "and %u more (sluice source --pool %.*s)",
+                                count - EXPLAIN_ADDRESSES, STR_FMT(pool->name)));
 }
 
 static void print_pool(struct cli *cli, const struct explain_view *v, const struct pool *pool) {
     struct str waits = explain_waits(v, pool);
-    line(cli, "pool",
-         str_printf(cli->arena, "%.*s, %u address%s, SPF %s", STR_FMT(pool->name), pool->source_count,
-                    pool->source_count == 1 ? "" : "es", pool_spf_text(pool)));
+    explain_line(cli, "pool",
+                 str_printf(cli->arena, "%.*s, %u address%s, SPF %s", STR_FMT(pool->name), pool->source_count,
+                            pool->source_count == 1 ? "" : "es", pool_spf_text(pool)));
     if (waits.len)
-        line(cli, "waits", waits);
+        explain_line(cli, "waits", waits);
     print_sources(cli, v, pool, true);
     print_sources(cli, v, pool, false);
 }
@@ -105,97 +109,62 @@ static void print_copy(struct cli *cli, const struct explain_view *v, const stru
     struct str none = explain_no_route(v, c);
     bool same = str_eq(c->return_path, v->request.from);
     if (!str_eq(c->address, v->request.to))
-        line(cli, "goes to",
-             str_printf(a, "%.*s%s%.*s", STR_FMT(c->address), c->forwarder.len ? ", forwarded by " : "",
-                        STR_FMT(c->forwarder)));
+        explain_line(cli, "goes to",
+                     str_printf(a, "%.*s%s%.*s", STR_FMT(c->address),
+                                c->forwarder.len ? ", forwarded by " : "", STR_FMT(c->forwarder)));
     if (!same || c->return_why.len)
-        line(cli, "sender",
-             str_printf(a, "%.*s%s%.*s", STR_FMT(c->return_path.len ? c->return_path : STR("<>")),
-                        c->return_why.len ? ": " : "", STR_FMT(c->return_why)));
+        explain_line(cli, "sender",
+                     str_printf(a, "%.*s%s%.*s", STR_FMT(c->return_path.len ? c->return_path : STR("<>")),
+                                c->return_why.len ? ": " : "", STR_FMT(c->return_why)));
     if (c->via.len)
-        line(cli, "via", c->via);
+        explain_line(cli, "via", c->via);
     if (none.len)
-        line(cli, "route", none);
+        explain_line(cli, "route", none);
     for (size_t i = 0; i < c->target_count; i++)
-        line(cli, i ? "" : "route",
-             str_printf(a, "%3u %.*s [%s] port %u", c->targets[i].preference, STR_FMT(c->targets[i].host),
-                        ip_text(&c->targets[i].ip, address), c->targets[i].port));
+        explain_line(cli, i ? "" : "route",
+                     str_printf(a, "%3u %.*s [%s] port %u", c->targets[i].preference,
+                                STR_FMT(c->targets[i].host), ip_text(&c->targets[i].ip, address),
+                                c->targets[i].port));
 }
 
 static void print_ended(struct cli *cli, const struct envelope *e) {
     for (size_t i = 0; i < e->copy_count; i++)
         if (e->copies[i].ended.fate != OUTCOME_DONE)
-            line(cli, "dropped",
-                 str_printf(cli->arena, "%.*s: %.*s", STR_FMT(e->copies[i].to.address),
-                            STR_FMT(outcome_line(cli->arena, &e->copies[i].ended))));
-}
-
-/* ---- what receivers will see ---- */
-
-static struct str seen_line(struct arena *a, const struct forecast *f) {
-    struct str text =
-        str_printf(a, "SPF %s%s%.*s%s", spf_result_text(f->spf.result), f->spf_domain.len ? " for " : "",
-                   STR_FMT(f->spf_domain), f->spf_aligned ? " (aligned)" : "");
-    for (size_t i = 0; i < f->count; i++)
-        text = str_printf(a, "%.*s; DKIM %s d=%.*s s=%.*s%s", STR_FMT(text),
-                          dkim_result_name(f->signatures[i].result), STR_FMT(f->signatures[i].domain),
-                          STR_FMT(f->signatures[i].selector), f->signatures[i].ours ? " (ours)" : "");
-    return str_printf(a, "%.*s; DMARC %s%s%.*s", STR_FMT(text), dmarc_result_name(f->dmarc),
-                      f->dmarc_why.len ? ": " : "", STR_FMT(f->dmarc_why));
-}
-
-/* Each address that a receiver sees differently from the one before, with what to be warned of. */
-static void print_seen(struct cli *cli, const struct explain_view *v) {
-    struct str before = STR("");
-    bool warned = false, several = v->result.copy_count > 1;
-    char address[IP_TEXT_SIZE];
-    for (size_t i = 0; i < v->forecast_count; i++) {
-        const struct explain_forecast *f = &v->forecasts[i];
-        struct str text = seen_line(cli->arena, &f->seen);
-        if (str_eq(text, before) && (warned || !f->seen.warning.len))
-            continue;
-        before = text;
-        warned = f->seen.warning.len > 0;
-        line(cli, i ? "" : "seen as",
-             str_printf(cli->arena, "from %s%s%.*s: %.*s", ip_text(&f->source->ip, address),
-                        several ? " to " : "", STR_FMT(several ? f->copy->address : STR("")), STR_FMT(text)));
-        if (f->seen.warning.len)
-            painted(cli, "WARNING", CLI_YELLOW, f->seen.warning);
-    }
-    if (v->not_asked)
-        line(cli, "", str_printf(cli->arena, "and %zu more, not asked", v->not_asked));
+            explain_line(cli, "dropped",
+                         str_printf(cli->arena, "%.*s: %.*s", STR_FMT(e->copies[i].to.address),
+                                    STR_FMT(outcome_line(cli->arena, &e->copies[i].ended))));
 }
 
 void explain_text(const struct explain_view *v) {
     const struct explain_result *r = &v->result;
     struct cli *cli = v->cli;
     struct str refusal = explain_refusal(v);
-    line(cli, "from", v->request.from.len ? v->request.from : STR("<>"));
-    line(cli, "to", v->request.to);
+    explain_line(cli, "from", v->request.from.len ? v->request.from : STR("<>"));
+    explain_line(cli, "to", v->request.to);
     print_client(cli, v);
     if (r->by.tenant)
-        line(cli, "tenant",
-             str_printf(cli->arena, "%.*s%s%.*s%s", STR_FMT(r->by.tenant->name),
-                        r->by.connector ? ", connector " : "",
-                        STR_FMT(r->by.connector ? r->by.connector->name : STR("")),
-                        r->outside      ? ", from outside"
-                        : r->by.relayed ? ", relayed for others"
-                                        : ""));
+        explain_line(cli, "tenant",
+                     str_printf(cli->arena, "%.*s%s%.*s%s", STR_FMT(r->by.tenant->name),
+                                r->by.connector ? ", connector " : "",
+                                STR_FMT(r->by.connector ? r->by.connector->name : STR("")),
+                                r->outside      ? ", from outside"
+                                : r->by.relayed ? ", relayed for others"
+                                                : ""));
     print_arrival(cli, v);
     if (refusal.len) {
-        line(cli, "refused", refusal);
+        explain_line(cli, "refused", refusal);
         return;
     }
-    line(cli, "class",
-         str_printf(cli->arena, "%s by rule %.*s", mail_class_name(r->decision.class),
-                    STR_FMT(r->decision.rule)));
-    line(cli, "because", r->decision.reason);
+    explain_line(cli, "class",
+                 str_printf(cli->arena, "%s by rule %.*s", mail_class_name(r->decision.class),
+                            STR_FMT(r->decision.rule)));
+    explain_line(cli, "because", r->decision.reason);
     if (!r->pool_count)
-        line(cli, "pool", STR("none carries this class: the mail would wait"));
+        explain_line(cli, "pool", STR("none carries this class: the mail would wait"));
     for (size_t i = 0; i < r->pool_count; i++)
         print_pool(cli, v, r->pools[i]);
     for (size_t i = 0; i < r->copy_count; i++)
         print_copy(cli, v, &r->copies[i]);
     print_ended(cli, &r->envelope);
-    print_seen(cli, v);
+    explain_seen_text(v);
 }

@@ -3,28 +3,47 @@
 #pragma once
 #include "cmd/cli.h"
 #include "flow/explain.h"
+#include "identity/strict.h"
 
 enum {
-    EXPLAIN_ADDRESSES = 12, /* of a pool and family that are listed in text */
-    EXPLAIN_FORECASTS = 64, /* copies x addresses that receivers are asked about */
+    EXPLAIN_ADDRESSES = 12,            /* of a pool and family that are listed in text */
+    EXPLAIN_FORECASTS = 64,            /* copies x addresses that receivers are asked about */
+    EXPLAIN_SEEN_MS = SPF_DEADLINE_MS, /* for all of them together */
 };
 
 /* What the receiver of a copy would see of one address. */
-struct explain_forecast {
+struct explain_seen {
     const struct explain_copy *copy;
     const struct pool *pool;
     const struct source *source;
-    struct forecast seen;
+    struct forecast mail;
+    struct strict_view strict;
 };
 
 struct explain_view {
     struct cli *cli;
     struct explain_request request;
     struct explain_result result;
-    struct explain_forecast *forecasts;
-    size_t forecast_count;
+    struct explain_seen *seen; /* by copy, pool and address */
+    size_t seen_count;
     size_t not_asked; /* past EXPLAIN_FORECASTS */
 };
+
+/* ---- explain_seen.c ---- */
+
+/* Asks, all side by side, what receivers will see; at most EXPLAIN_SEEN_MS. From a fiber. */
+void explain_ask(struct explain_view *, const struct settings *, const struct plan_index *,
+                 struct resolver *);
+/* As tables, with what is wrong and what to put where. */
+void explain_seen_text(const struct explain_view *);
+
+/* ---- explain_text.c ---- */
+
+/* A line with a name at its left, broken at the terminal's width. */
+void explain_line(struct cli *, const char *name, struct str value);
+void explain_painted(struct cli *, const char *name, enum cli_paint, struct str value);
+
+/* ---- cmd_explain.c ---- */
 
 /* The copy that stands for all where one is asked for; never NULL. */
 const struct explain_copy *explain_first(const struct explain_view *);

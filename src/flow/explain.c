@@ -2,6 +2,7 @@
 
 #include "auth/align.h"
 #include "base/clock.h"
+#include "flow/connect.h"
 #include "flow/rewrite.h"
 #include "mail/received.h"
 
@@ -148,11 +149,21 @@ static void list_copies(struct flow *flow, const struct acceptance *a, struct ex
     }
 }
 
+struct str explain_ehlo(const struct explain_result *r, const struct explain_copy *c,
+                        const struct source *source) {
+    return connect_ehlo(r->all, source, c->route ? c->route->destination : NULL);
+}
+
+bool explain_ehlo_is_ptr(const struct explain_result *r, const struct explain_copy *c,
+                         const struct source *source) {
+    return source->ptr && explain_ehlo(r, c, source).at == source->ptr;
+}
+
 struct forecast_query explain_query(const struct explain_result *r, const struct explain_copy *c,
                                     const struct source *source) {
     return (struct forecast_query){
         .source = source->ip,
-        .ehlo = str_of(source->ehlo),
+        .ehlo = explain_ehlo(r, c, source),
         .reverse_path = c->return_path,
         .from_domain = r->from_domain,
         .arrival = &r->verified,
@@ -195,7 +206,7 @@ void explain(struct flow *flow, const struct settings *s, const struct explain_r
                            .helo = q->helo,
                            .client = q->client,
                            .original = {.ip = q->client}};
-    *ret = (struct explain_result){.refusal = accepted()};
+    *ret = (struct explain_result){.refusal = accepted(), .all = s->pools};
     steps(flow, q, &a, ret);
     content_free(a.content);
 }

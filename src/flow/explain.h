@@ -33,6 +33,7 @@ struct explain_result {
     struct arrival_result verified; /* `checked` false: our own mail */
     struct classify_facts facts;
     struct decision decision;
+    const struct pools *all;   /* of the settings */
     const struct pool *pool;   /* that it could leave from (by weight one of `pools`); NULL: it would wait */
     const struct pool **pools; /* all of this site that carry the class and that the tenant uses */
     size_t pool_count;
@@ -47,6 +48,11 @@ struct explain_result {
 
 /* Could this address carry the copy: has its route one of its family (or is not known)? */
 bool explain_carries(const struct explain_copy *, const struct source *);
+
+/* The name that this source says in EHLO to the destination of the copy. */
+struct str explain_ehlo(const struct explain_result *, const struct explain_copy *, const struct source *);
+/* Does the configuration want that to be the source's PTR name (pool or destination, ehlo = ptr)? */
+bool explain_ehlo_is_ptr(const struct explain_result *, const struct explain_copy *, const struct source *);
 
 /* What to ask of a receiver (auth/forecast.h) for this copy sent from this source. `deadline` is for the
  * caller to set. */

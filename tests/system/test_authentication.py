@@ -11,7 +11,7 @@ import pytest
 from conftest import missing
 from lab.client import Client, Refused, message
 from lab.signing import Judges, Key, field_values, modules_missing, text_strings
-from lab.world import ADDRESSES, PLAIN, zone
+from lab.world import ADDRESSES, PLAIN, identity, zone
 
 BOB, NODE = "bob@fabrikam.test", "mta01.bl2.sluice.test"
 OUTSIDE, FILTER, REAL = "127.0.20.1", "127.0.3.3", "198.51.100.7"
@@ -53,7 +53,7 @@ def names(keys):
     extra = "".join(f"{domain}. IN MX 10 mx.sender.test.\n{domain}. IN TXT {text_strings(text)}\n" for domain, text in SENDERS.items())
     extra += "".join(f"i{i}.many.test. IN TXT \"v=spf1 ?all\"\n" for i in range(500))
     extra += "sub.fail.test. IN MX 10 mx.sender.test.\n"
-    return zone(extra=extra + "".join(key.zone_line() for name, key in keys.items() if name != "unpublished"))
+    return zone(extra=extra + identity() + "".join(key.zone_line() for name, key in keys.items() if name != "unpublished"))
 
 
 @pytest.fixture

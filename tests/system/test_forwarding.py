@@ -11,7 +11,7 @@ from conftest import missing
 from lab.client import Client, Refused, message
 from lab.signing import Judges, Key, field_values, modules_missing
 from lab.waiting import until
-from lab.world import ADDRESSES, ON_PREM, PLAIN, zone
+from lab.world import ADDRESSES, ON_PREM, PLAIN, identity, zone
 
 ALICE, BOB, TOM, CAROL = "alice@contoso.test", "bob@fabrikam.test", "tom@tailspin.test", "carol@pass.test"
 OUTSIDE, DAY = "127.0.20.1", 86400
@@ -56,7 +56,7 @@ fail.test. IN MX 10 mx.sender.test.
 fail.test. IN TXT "v=spf1 -all"
 contoso.test. IN TXT "v=spf1 ip4:127.0.1.0/24 -all"
 """
-    world.daemon.write(world.config(), {"zone": zone(extra=names + "".join(key.zone_line() for key in keys.values()))})
+    world.daemon.write(world.config(), {"zone": zone(extra=names + identity() + "".join(key.zone_line() for key in keys.values()))})
     world.home = world.receiver.host(HOME, "home.contoso.test")
     world.sender_host = world.receiver.host("127.0.10.9", "mx.sender.test")
     return world

@@ -44,6 +44,16 @@ def zone(hosts=HOSTS, extra=""):
     return ZONE + "".join(f"{d}. IN MX 10 mx.{d}.\nmx.{d}. IN A {a}\n" for d, a in hosts.items()) + extra
 
 
+def identity():
+    """PTR, EHLO and SPF of the usual pools, as the plan would have them: else they are asked of a server that is dead."""
+    lines = [f'{EHLO}. IN TXT "v=spf1 ip4:127.0.1.0/24 -all"']
+    for name, (code, *_) in POOLS.items():
+        for n, address in enumerate(sorted(ADDRESSES[name], key=lambda a: int(a.rsplit(".", 1)[1]))):
+            host = f"mail-bl2{code}{n + 1:04}.sluice.test."
+            lines += [f"{host} IN A {address}", f"{'.'.join(reversed(address.split('.')))}.in-addr.arpa. IN PTR {host}"] + ([f"{EHLO}. IN A {address}"] if n == 0 else [])
+    return "\n".join(lines) + "\n"
+
+
 def certificate(folder):
     """A self-signed certificate for the listeners and the receivers; returns (certificate, key)."""
     cert, key = folder / "tls.pem", folder / "tls.key"

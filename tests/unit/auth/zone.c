@@ -88,7 +88,7 @@ static void zone_lookup(struct resolver *resolver, struct str name, enum dns_typ
     if (name.len && name.at[name.len - 1] == '.')
         name.len--;
     for (size_t i = 0; i < CNAMES_MAX; i++) {
-        *ret = (struct dns_answer){.status = DNS_NONE};
+        *ret = (struct dns_answer){.status = DNS_NONE, .canonical = i ? name : STR("")};
         if (answer_of(z, &name, type, arena, ret))
             return;
     }
