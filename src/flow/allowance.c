@@ -68,7 +68,8 @@ void allowance_question(const struct acceptance *a, struct limit_question *ret) 
     }
     ret->connector = connector_name(a->arena, connector);
     ret->sender = limit_sender_name(a->arena, &a->by, a->reverse_path);
-    ret->tenant_only = !policy->limits.apply || (connector && !connector->limits);
+    bool counted = a->by.user.len || (connector ? connector->limits : a->by.tenant->policy_count > 0);
+    ret->tenant_only = !policy->limits.apply || !counted;
     if (!policy->limits.apply)
         ret->rules.tenant_external = 0;
     if (is_report(a)) {

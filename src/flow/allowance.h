@@ -9,7 +9,8 @@
  * rewritten address.
  *  - A delivery report (multipart/report with a null reverse-path) of a connector or the local socket counts
  *    nowhere, ours pass always.
- *  - `limits { apply = off }`, and `limits = off` of a connector: as from outside, the tenant counts only.
+ *  - `limits { apply = off }`, `limits = off` of a connector (its default while the tenant has no `policy`),
+ *    and the local socket while the tenant has none: as from outside, the tenant counts only.
  * Who is restricted is refused in all of these cases but the first bullet's receiving.
  */
 #pragma once

@@ -62,7 +62,6 @@ static void load_connector(struct loading *l, const struct config_node *node, st
     c->name = config_title(node);
     c->trust_verdict = config_bool(node, "trust-verdict");
     c->srs = config_bool(node, "srs");
-    c->limits = config_bool(node, "limits");
     load_skip(l, node, c);
     load_addresses(l, node, c);
     load_certificate(l, node, c);
@@ -152,6 +151,8 @@ static void load_tenant(struct loading *l, const struct config_node *node, struc
         struct connector *c = &t->connectors[t->connector_count++];
         c->tenant = t;
         load_connector(l, connectors.at[i], c);
+        c->limits = config_has(connectors.at[i], "limits") ? config_bool(connectors.at[i], "limits")
+                                                           : config_sections(node, "policy").count > 0;
     }
     load_pools(l, node, t);
     limit_load(l, node, t);

@@ -30,7 +30,7 @@ static const struct config_option connector_options[] = {
      .doc = "Rewrite the reverse-path of forwarded mail (`srs`) on its way to `deliver` too."},
     {.name = "limits",
      .kind = CONFIG_BOOL,
-     .preset = "true",
+     .preset_doc = "on when the tenant has a `policy`",
      .doc =
          "Do the limits of a sender apply to mail from this server, each reverse-path for itself? Without, "
          "only the tenant's `licences` do."},

@@ -55,6 +55,28 @@ static void test_whole(void **state) {
     fixture_close(&f);
 }
 
+/* Servers may send much; what a policy says counts for them too. */
+static void test_limits_of_connectors(void **state) {
+    struct fixture f = fixture_open("tenant \"a\" { domains = {\"a.example\"}\n"
+                                    "  connector \"free\" { addresses = {\"192.0.2.1\"} }\n"
+                                    "  connector \"told\" { addresses = {\"192.0.2.2\"} limits = on }\n"
+                                    "}\n"
+                                    "tenant \"b\" { domains = {\"b.example\"}\n"
+                                    "  connector \"counted\" { addresses = {\"192.0.2.3\"} }\n"
+                                    "  connector \"free\" { addresses = {\"192.0.2.4\"} limits = off }\n"
+                                    "  policy \"default\" { per-day = 100 }\n"
+                                    "}\n",
+                                    NULL, &pools);
+    (void)state;
+    assert_int_equal(config_error_count(f.errors), 0);
+    const struct tenant *a = policy_tenant(f.policy, STR("a")), *b = policy_tenant(f.policy, STR("b"));
+    assert_false(a->connectors[0].limits);
+    assert_true(a->connectors[1].limits);
+    assert_true(b->connectors[0].limits);
+    assert_false(b->connectors[1].limits);
+    fixture_close(&f);
+}
+
 static void test_problems(void **state) {
     static const struct {
         const char *text, *problem;
@@ -149,7 +171,8 @@ static void test_inactive_warns(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_whole), cmocka_unit_test(test_problems),
-                                       cmocka_unit_test(test_inactive_warns)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole), cmocka_unit_test(test_limits_of_connectors),
+        cmocka_unit_test(test_problems), cmocka_unit_test(test_inactive_warns)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
