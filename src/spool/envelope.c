@@ -1,6 +1,7 @@
 /* The envelope of a message as tagged fields: u16 tag, u32 length, bytes. Fields whose tag is below 0x8000
  * may be skipped by who doesn't know them. Empty fields aren't written. */
 #include "base/cursor.h"
+#include "seeded_bug.h"
 #include "spool/format.h"
 
 enum {
@@ -128,7 +129,10 @@ void message_encode(struct buf *b, const struct spool_message *m, uint64_t body_
     put_ip(b, TAG_ORIGINAL_CLIENT_IP, &m->original_client_ip);
     put_field(b, TAG_VERDICT, m->verdict);
     put_field(b, TAG_ENVID, m->envid);
-    uint8_t flags[3] = {m->flags, (uint8_t)m->ret, m->incoming};
+    uint8_t flags[4] = {m->flags, (uint8_t)m->ret, m->incoming, m->held};
+#ifdef SLUICE_SEEDED_BUG_QUARANTINE_NOT_DURABLE
+    flags[3] = 0;
+#endif
     put_field(b, TAG_FLAGS, str_from(flags, sizeof flags));
     put_attributes(b, m->attributes, m->attribute_count);
     for (size_t i = 0; i < m->group_count; i++)
@@ -287,6 +291,7 @@ static void get_flags(struct str value, struct spool_message *m) {
     m->flags = byte_of(value, 0);
     m->ret = ret <= SPOOL_RET_HDRS ? (enum spool_ret)ret : SPOOL_RET_NONE;
     m->incoming = byte_of(value, 2);
+    m->held = byte_of(value, 3);
 }
 
 bool message_decode(struct str head, struct arena *arena, struct spool_message *ret) {

@@ -307,6 +307,7 @@ static void tell_recipients(struct work *w, struct spool_recovered *r) {
         const struct waiting_state *state = map_get(w->states, key_view(&key));
         struct spool_recovered one = *r;
         one.recipient = i;
+        one.held = r->envelope->held; /* until an outcome says otherwise */
         one.domain = domain_of(spool_recipient_at(r->envelope, i, &one.group)->address);
         if (state) {
             one.attempts = state->attempts;

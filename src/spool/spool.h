@@ -65,6 +65,7 @@ struct spool_message {
     enum spool_ret ret;
     uint8_t flags; /* SPOOL_8BITMIME ... */
     bool incoming; /* directionality: Incoming, else Originating */
+    bool held;     /* from the start: its recipients wait for RELEASED, after a crash too */
     const struct spool_group *groups;
     size_t group_count; /* at least 1 */
     const struct spool_attribute *attributes;

@@ -168,6 +168,40 @@ static void test_outcomes_hold(void **state) {
     spool_close(s);
 }
 
+/* A message that is held when it is accepted stays so, whatever happens to the process, until somebody lets go
+ * of each recipient. */
+static void test_held_from_the_start(void **state) {
+    struct place *p = *state;
+    static struct seen seen;
+    const struct mail_shape shape = {.groups = 1, .recipients = 3, .size = 100};
+    struct answer answer;
+    int error;
+    struct spool *s = open_spool(p, NULL);
+    struct spool_message m = mail_make(p->arena, 6, &shape);
+    m.held = true;
+    answer_init(&answer);
+    struct spool_body *body = mail_body(s, 6, shape.size, &error);
+    spool_commit(s, &m, body, answer_message, &answer);
+    assert_int_equal(answer_wait(&answer), 0);
+    uint64_t message = answer.message;
+    answer_free(&answer);
+    spool_close(s);
+    s = open_spool(p, &seen);
+    assert_int_equal(seen.count, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(seen.rows[i].held);
+    assert_int_equal(mail_outcome(s, message, 0, SPOOL_RELEASED), 0);
+    assert_int_equal(mail_outcome(s, message, 1, SPOOL_RELEASED), 0);
+    assert_int_equal(mail_outcome(s, message, 1, SPOOL_DEFERRED), 0);
+    spool_close(s);
+    s = open_spool(p, &seen);
+    assert_int_equal(seen.count, 3);
+    assert_false(seen.rows[0].held);
+    assert_false(seen.rows[1].held);
+    assert_true(seen.rows[2].held);
+    spool_close(s);
+}
+
 /* Many times the size of the log goes through; what waits from the beginning stays. */
 static void test_segments_are_recycled(void **state) {
     struct place *p = *state;
@@ -413,6 +447,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_outcomes_hold, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_held_from_the_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_segments_are_recycled, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_in_use, setup, teardown),
