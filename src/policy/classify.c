@@ -40,6 +40,16 @@ static enum answer is_bounce(struct inquiry *q) {
     return YES;
 }
 
+static enum answer is_suspicious(struct inquiry *q) {
+#ifdef SLUICE_SEEDED_BUG_SUSPICION_IGNORED
+    return NO;
+#endif
+    if (!q->facts->suspicion.len)
+        return NO;
+    q->reason = str_printf(q->arena, "suspicious sending: %.*s", STR_FMT(q->facts->suspicion));
+    return YES;
+}
+
 /* Has the domain neither address nor MX? A failure counts only when no other record saves the domain. */
 static enum answer lacks_dns(struct inquiry *q, bool of_from) {
     const struct domain_facts *d = of_from ? &q->facts->from : &q->facts->reverse_path;
@@ -199,6 +209,7 @@ static const struct rule risk_rules[] = {
     {"spam", "spam+relayed", is_spam},
     {"malware", "malware+relayed", is_malware},
     {"bounce", "bounce+relayed", is_bounce},
+    {"suspicious", "suspicious+relayed", is_suspicious},
     {"no-sender-dns", "no-sender-dns+relayed", is_no_sender_dns},
 };
 static const struct rule origin_rules[] = {

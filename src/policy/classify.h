@@ -27,6 +27,7 @@ struct domain_facts {
 struct classify_facts {
     enum verdict verdict;
     struct str verdict_why; /* "" : a sentence is made from the verdict */
+    struct str suspicion;   /* why its sender, connector or tenant is suspicious now (pattern.h); "" : not */
     bool null_reverse_path;
     bool delivery_report;
     bool relayed; /* of the attribution */

@@ -64,7 +64,7 @@ const struct config_option sending_options[] = {
     {.name = "notify",
      .kind = CONFIG_LIST,
      .doc = "Addresses that are told when a sender is restricted, beside the administrators."},
-    {.kind = CONFIG_END},
+    PATTERN_SIGNS(PATTERN_POLICY_OPTION){.kind = CONFIG_END},
 };
 
 const struct config_option group_options[] = {
@@ -175,6 +175,7 @@ void limit_load(struct loading *l, const struct config_node *node, struct tenant
             .per_message = (uint32_t)config_integer(section, "per-message"),
             .action = (enum limit_action)config_enum(section, "action"),
             .forwarding = (enum forwarding)config_enum(section, "forwarding"),
+            .suspicion = pattern_actions_load(section, &l->policy->detection.actions),
         };
         load_scope(l, section, t, p);
         p->notify = load_addresses(l, section, "notify", &p->notify_count);

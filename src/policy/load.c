@@ -199,6 +199,7 @@ struct policy *policy_load(struct arena *arena, const struct config_node *root,
     policy->relay_spf = config_bool(config_section_or_empty(root, "relay"), "spf");
     policy->limits.apply = config_bool(config_section_or_empty(root, "limits"), "apply");
     policy->limits.senders = (uint32_t)config_integer(config_section_or_empty(root, "limits"), "senders");
+    policy->detection = pattern_rules_load(config_section_or_empty(root, "detection"));
     load_verdict(&l, root);
     policy->tenants = arena_array(arena, struct tenant, tenants.count);
     for (size_t i = 0; i < tenants.count; i++)

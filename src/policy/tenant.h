@@ -8,6 +8,7 @@
 #include "base/mail_class.h"
 #include "base/str.h"
 #include "config/config.h"
+#include "policy/pattern_rules.h"
 
 struct pools;        /* pool/pool.h */
 struct srs_settings; /* auth/srs.h */
@@ -57,6 +58,7 @@ struct sending_policy {
     struct str bcc_suspicious; /* gets a copy of suspicious mail; "" nobody */
     struct str *notify;        /* addresses that hear of it when a sender is restricted */
     size_t notify_count;
+    struct pattern_actions suspicion; /* what happens to a sender with a suspicious pattern */
 };
 
 struct sender_group {
@@ -111,6 +113,7 @@ struct policy {
         bool apply;
         uint32_t senders; /* how many can be counted */
     } limits;
+    struct pattern_rules detection; /* detection { } */
     /* relay { }: which checks save mail of a foreign sender from the relay pool */
     bool relay_dkim, relay_spf;
 };

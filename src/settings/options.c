@@ -251,6 +251,11 @@ const struct config_option settings_options[] = {
      .doc = "What senders may send: see `policy` of a tenant."},
     {.name = "verdict", .kind = CONFIG_SECTION, .options = verdict_options, .doc = "How spam is recognised."},
     {.name = "classify", .kind = CONFIG_SECTION, .options = classify_options, .doc = "How mail is classed."},
+    {.name = "detection",
+     .kind = CONFIG_SECTION,
+     .options = detection_options,
+     .doc = "Which patterns of sending are suspicious, and what happens then; no other option than `senders` "
+            "needs a restart."},
     {.name = "relay",
      .kind = CONFIG_SECTION,
      .options = relay_options,

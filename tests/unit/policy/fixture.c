@@ -8,6 +8,7 @@ static const struct config_option root_options[] = {
      .doc = "A tenant."},
     {.name = "verdict", .kind = CONFIG_SECTION, .options = verdict_options, .doc = "Verdict."},
     {.name = "classify", .kind = CONFIG_SECTION, .options = classify_options, .doc = "Classify."},
+    {.name = "detection", .kind = CONFIG_SECTION, .options = detection_options, .doc = "Patterns."},
     {.name = "limits", .kind = CONFIG_SECTION, .options = limits_options, .doc = "Limits."},
     {.name = "srs", .kind = CONFIG_SECTION, .options = srs_options, .doc = "SRS."},
     {.name = "relay", .kind = CONFIG_SECTION, .options = relay_options, .doc = "Relay."},

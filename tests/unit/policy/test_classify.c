@@ -24,6 +24,19 @@ static void test_table(void **state) {
         {{.delivery_report = true}, CLASS_HIGH_RISK, "bounce", "the message is a delivery report"},
         {{.delivery_report = true, .relayed = true}, CLASS_HIGH_RISK_RELAY, "bounce+relayed", NULL},
         {{.verdict = VERDICT_SPAM, .null_reverse_path = true}, CLASS_HIGH_RISK, "spam", NULL},
+        {{.suspicion = STR("many recipients don't exist")},
+         CLASS_HIGH_RISK,
+         "suspicious",
+         "suspicious sending: many recipients don't exist"},
+        {{.suspicion = STR("why"), .relayed = true}, CLASS_HIGH_RISK_RELAY, "suspicious+relayed", NULL},
+        {{.suspicion = STR("why"), .verdict = VERDICT_SPAM}, CLASS_HIGH_RISK, "spam", NULL},
+        {{.suspicion = STR("why"), .null_reverse_path = true}, CLASS_HIGH_RISK, "bounce", NULL},
+        /* It needs no look-up, and none that failed. */
+        {{.suspicion = STR("why"), .reverse_path = {STR("a.example"), FACT_FAILED, FACT_FAILED, FACT_FAILED}},
+         CLASS_HIGH_RISK,
+         "suspicious",
+         NULL},
+        {{.suspicion = STR("why"), .reverse_path = {STR("a.example")}}, CLASS_HIGH_RISK, "suspicious", NULL},
         {{.relayed = true}, CLASS_RELAY, "relayed", NULL},
         {{.reverse_path = {STR("a.example"), .mx = FACT_YES}}, CLASS_NORMAL, "own", NULL},
         {{.reverse_path = {STR("a.example"), FACT_NONE, FACT_NONE, FACT_NONE}, .aaaa = true},
@@ -298,9 +311,9 @@ static void test_relay_all(void **state) {
     static const enum spf_result spfs[] = {SPF_NONE,     SPF_NEUTRAL,   SPF_PASS,     SPF_FAIL,
                                            SPF_SOFTFAIL, SPF_TEMPERROR, SPF_PERMERROR};
     (void)state;
-    for (unsigned n = 0; n < COUNT(spfs) * SIGNATURES * 64; n++) {
-        enum spf_result spf = spfs[n / 64 % COUNT(spfs)];
-        enum signature signature = (enum signature)(n / 64 / COUNT(spfs));
+    for (unsigned n = 0; n < COUNT(spfs) * SIGNATURES * 128; n++) {
+        enum spf_result spf = spfs[n / 128 % COUNT(spfs)];
+        enum signature signature = (enum signature)(n / 128 / COUNT(spfs));
         struct dkim_verdict room;
         struct arrival_result arrival = arrival_of(spf, signature, &room);
         struct classify_facts facts = {
@@ -310,6 +323,7 @@ static void test_relay_all(void **state) {
             .relay_dkim = n & 8,
             .null_reverse_path = n & 16,
             .verdict = n & 32 ? VERDICT_SPAM : VERDICT_CLEAN,
+            .suspicion = n & 64 ? STR("why") : STR(""),
             .arrival = &arrival,
             .reverse_path = {STR("sender.test"), .mx = FACT_YES},
         };
@@ -325,7 +339,8 @@ static void test_relay_all(void **state) {
             assert_int_equal(step, CLASSIFY_FAILED);
             assert_int_equal(q.check, facts.relay_spf && spf == SPF_TEMPERROR ? CHECK_SPF : CHECK_DKIM);
         } else {
-            bool risky = facts.null_reverse_path || facts.verdict == VERDICT_SPAM, relayed = asks && !passes;
+            bool risky = facts.null_reverse_path || facts.verdict == VERDICT_SPAM || facts.suspicion.len,
+                 relayed = asks && !passes;
             assert_int_equal(step, CLASSIFY_DONE);
             assert_int_equal(d.class, risky && relayed ? CLASS_HIGH_RISK_RELAY
                                       : risky          ? CLASS_HIGH_RISK

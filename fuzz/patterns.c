@@ -1,0 +1,109 @@
+/* The snapshot of patterns with any entries in it. The input is a row of entries: type, length (2 bytes),
+ * body. Their checksums are made right, so that what is in them gets through; bit 7 of the type spoils one.
+ * What was read is used, written again, and read back the same. */
+#include "base/crc32c.h"
+#include "policy/pattern.h"
+#include "policy/surge.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
+
+enum { SENDERS = 50 };
+#define NOW INT64_C(1790000000000)
+
+static void add_entry(struct buf *b, uint8_t type, const uint8_t *body, uint16_t len) {
+    struct buf rest = {0};
+    buf_u16(&rest, len);
+    buf_u8(&rest, type & 0x7f);
+    buf_u8(&rest, 0);
+    buf_add(&rest, body, len);
+    buf_u32(b, crc32c(0, rest.at, rest.len) ^ (type >> 7));
+    buf_str(b, buf_view(&rest));
+    buf_free(&rest);
+}
+
+static struct pattern_rules rules(void) {
+    struct pattern_rules r = {.senders = SENDERS,
+                              .growth = 10,
+                              .growth_hour = 200,
+                              .growth_day = 500,
+                              .destinations = 50,
+                              .network = 50,
+                              .learning_ms = 86400000,
+                              .surge = 50,
+                              .surge_growth = 5};
+    for (unsigned i = 0; i < SIGN_SHARES; i++)
+        r.shares[i] = (struct pattern_share){300, 10, 600};
+    return r;
+}
+
+static void save(const struct pattern *p, struct buf *b) {
+    size_t at = 0;
+    while (pattern_save(p, &at, 7, NOW, b)) {
+    }
+}
+
+/* Everybody who is known sends and is answered, and is asked about. */
+static void use(struct pattern *p) {
+    struct arena *arena = arena_new(0);
+    struct pattern_findings found = {.count = 0};
+    struct pattern_suspect suspect;
+    struct sender_counts counts;
+    for (unsigned i = 0; i < 2 * SENDERS; i++) {
+        struct str domain = str_printf(arena, "d%u.example", i);
+        struct pattern_message m = {.whose = {STR("bob@contoso.com"), STR("contoso/c"), STR("contoso")},
+                                    .bad = i % 2,
+                                    .recipients = i,
+                                    .external = i,
+                                    .domains = &domain,
+                                    .domain_count = 1,
+                                    .now = NOW + i};
+        struct pattern_answer a = {.whose = m.whose, .kind = REPLY_UNKNOWN, .recipients = 1, .now = NOW + i};
+        pattern_message(p, &m, arena, &found);
+        pattern_answer(p, &a, arena, &found);
+    }
+    for (size_t at = 0; pattern_next_suspect(p, &at, NOW, &suspect);)
+        if (pattern_counts(p, suspect.kind, suspect.name, NOW, &counts) && counts.spam > counts.mail)
+            abort();
+    arena_free(arena);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
+    struct pattern_rules r = rules();
+    struct pattern *p = pattern_new(&r, 1, NOW), *again = pattern_new(&r, 2, NOW);
+    struct surge *s = surge_new(&r);
+    struct buf snapshot = {0}, once = {0}, twice = {0};
+    struct pattern_saved saved;
+    size_t at = 0;
+    (void)!pattern_restore(p, str_from(bytes, len), NOW, &saved);
+    (void)surge_restore(s, str_from(bytes, len), NOW);
+    pattern_free(p);
+    p = pattern_new(&r, 1, NOW);
+    pattern_save(p, &at, 1, NOW, &snapshot); /* a header, and an end to be cut off */
+    snapshot.len = 32;
+    while (len >= 3) {
+        uint16_t size = (uint16_t)(bytes[1] | bytes[2] << 8);
+        if (size > len - 3)
+            size = (uint16_t)(len - 3);
+        add_entry(&snapshot, bytes[0], bytes + 3, size);
+        bytes += 3 + size;
+        len -= 3 + (size_t)size;
+    }
+    if (pattern_restore(p, buf_view(&snapshot), NOW, &saved) != 0)
+        abort();
+    save(p, &once);
+    if (pattern_restore(again, buf_view(&once), NOW, &saved) != 0 || saved.damaged)
+        abort();
+    save(again, &twice);
+    if (once.len != twice.len)
+        abort();
+    use(p);
+    buf_free(&snapshot);
+    buf_free(&once);
+    buf_free(&twice);
+    surge_free(s);
+    pattern_free(p);
+    pattern_free(again);
+    return 0;
+}

@@ -1,0 +1,455 @@
+/* What is found of a sender, a connector, a tenant and a forward, and what is not; who is suspicious and
+ * until when; eviction and the snapshot. */
+#include "base/error.h"
+#include "cmocka_setup.h"
+#include "policy/pattern.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NOON INT64_C(1790078400000) /* 2026-09-22 12:00 */
+#define MINUTE INT64_C(60000)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+
+struct room {
+    struct pattern *p;
+    struct arena *arena;
+    struct pattern_findings found; /* of the last step */
+    int64_t now;
+};
+
+static struct room new_room(void) {
+    struct pattern_rules rules = pattern_rules_default();
+    return (struct room){pattern_new(&rules, 5, NOON - 30 * DAY), arena_new(0), {.count = 0}, NOON};
+}
+
+static void close_room(struct room *r) {
+    pattern_free(r->p);
+    arena_free(r->arena);
+}
+
+struct mail {
+    const char *sender, *connector;
+    const char *client;
+    bool bad;
+    unsigned recipients;
+    const char *domain; /* "fresh": each message another one */
+    const char *forward;
+    const struct pattern_actions *actions;
+};
+
+static const struct pattern_finding *find(const struct room *r, enum pattern_kind kind,
+                                          enum sender_cause cause) {
+    for (size_t i = 0; i < r->found.count; i++)
+        if (r->found.at[i].kind == kind && r->found.at[i].cause == cause)
+            return &r->found.at[i];
+    return NULL;
+}
+
+static void send_one(struct room *r, const struct mail *m) {
+    static unsigned fresh;
+    struct str domain = str_of(m->domain ? m->domain : "example.net"), forward = str_of(m->forward);
+    if (str_eq(domain, STR("fresh")))
+        domain = str_printf(r->arena, "d%u.example", fresh++);
+    struct pattern_message event = {
+        .whose = {str_of(m->sender), str_of(m->connector), STR("contoso")},
+        .bad = m->bad,
+        .recipients = m->recipients ? m->recipients : 1,
+        .external = m->recipients ? m->recipients : 1,
+        .domains = &domain,
+        .domain_count = 1,
+        .forwards = &forward,
+        .forward_count = forward.len ? 1 : 0,
+        .actions = m->actions,
+        .now = r->now,
+    };
+    assert_true(!m->client || ip_parse(str_of(m->client), &event.client));
+    pattern_message(r->p, &event, r->arena, &r->found);
+}
+
+static void send_some(struct room *r, const struct mail *m, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        send_one(r, m);
+}
+
+static void answer(struct room *r, const char *sender, enum reply_kind kind, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        pattern_answer(r->p,
+                       &(struct pattern_answer){.whose = {str_of(sender), STR(""), STR("contoso")},
+                                                .kind = kind,
+                                                .recipients = 1,
+                                                .now = r->now},
+                       r->arena, &r->found);
+}
+
+/* Ten days of a little mail from one network. */
+static void live(struct room *r, const char *sender, unsigned a_day) {
+    r->now = NOON - 10 * DAY;
+    for (; r->now < NOON; r->now += DAY)
+        send_some(r, &(struct mail){.sender = sender, .client = "192.0.2.1"}, a_day);
+    r->now = NOON;
+    assert_int_equal(r->found.count, 0);
+}
+
+static const char *text_of(struct room *r, const struct pattern_finding *f) {
+    return f ? str_c(r->arena, f->reason) : "nothing";
+}
+
+static void test_spam_share(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    struct mail good = {.sender = "bob@contoso.com"}, bad = {.sender = "bob@contoso.com", .bad = true};
+    send_some(&r, &good, 20);
+    send_some(&r, &bad, 9);
+    assert_int_equal(r.found.count, 0);
+    send_one(&r, &bad);
+    const struct pattern_finding *f = find(&r, PATTERN_USER, CAUSE_SPAM_SHARE);
+    assert_string_equal(text_of(&r, f),
+                        "in the last hour 10 of 30 messages were judged spam (333 per mille; the "
+                        "threshold is 300)");
+    assert_int_equal(f->action, PATTERN_HIGH_RISK);
+    assert_int_equal(f->until, NOON + 12 * HOUR);
+    assert_int_equal(f->counts.spam, 10);
+    assert_int_equal(f->counts.mail, 30);
+    assert_non_null(pattern_suspicion(r.p, PATTERN_USER, STR("Bob@contoso.com"), r.now));
+    /* Told once; then when it is worth a restriction: 60 % and thirty. */
+    send_some(&r, &bad, 19);
+    assert_int_equal(r.found.count, 1);
+    send_one(&r, &bad);
+    assert_int_equal(r.found.count, 2);
+    assert_int_equal(r.found.at[1].action, PATTERN_RESTRICT_TODAY);
+    send_some(&r, &bad, 30);
+    assert_int_equal(r.found.count, 2);
+    /* The next UTC day he may, and is found again. */
+    assert_null(pattern_suspicion(r.p, PATTERN_USER, STR("bob@contoso.com"), NOON + 12 * HOUR));
+    r.now = NOON + 36 * HOUR;
+    r.found.count = 0;
+    send_some(&r, &bad, 10);
+    assert_int_equal(r.found.count, 2);
+    assert_true(r.found.at[0].over);
+    assert_int_equal(r.found.at[1].action, PATTERN_HIGH_RISK);
+    close_room(&r);
+}
+
+/* It ends when the share is below half. */
+static void test_share_falls(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    struct mail good = {.sender = "bob@contoso.com"}, bad = {.sender = "bob@contoso.com", .bad = true};
+    send_some(&r, &bad, 10);
+    assert_int_equal(r.found.count, 1);
+    send_some(&r, &good, 50);
+    assert_int_equal(r.found.count, 1);
+    send_some(&r, &good, 10);
+    assert_int_equal(r.found.count, 2);
+    assert_true(r.found.at[1].over);
+    assert_null(pattern_suspicion(r.p, PATTERN_USER, STR("bob@contoso.com"), r.now));
+    close_room(&r);
+}
+
+static void test_answers(void **unused) {
+    (void)unused;
+    static const struct {
+        enum reply_kind kind;
+        unsigned delivered, first, then; /* found at `first`, worth a restriction at `then` */
+        enum sender_cause cause;
+    } cases[] = {
+        {REPLY_UNKNOWN, 40, 20, 60, CAUSE_UNKNOWN_RECIPIENTS},
+        {REPLY_SPAM, 30, 10, 30, CAUSE_REFUSALS},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct room r = new_room();
+        answer(&r, "bob@contoso.com", REPLY_DELIVERED, cases[i].delivered);
+        answer(&r, "bob@contoso.com", REPLY_OTHER, 1);
+        answer(&r, "bob@contoso.com", cases[i].kind, cases[i].first - 1);
+        assert_int_equal(r.found.count, 0);
+        answer(&r, "bob@contoso.com", cases[i].kind, 1);
+        assert_non_null(find(&r, PATTERN_USER, cases[i].cause));
+        assert_int_equal(r.found.at[0].action, PATTERN_HIGH_RISK);
+        answer(&r, "bob@contoso.com", cases[i].kind, cases[i].then - cases[i].first + 5);
+        assert_int_equal(r.found.count, 2);
+        assert_int_equal(r.found.at[1].action, PATTERN_RESTRICT_TODAY);
+        close_room(&r);
+    }
+}
+
+/* Growth, destinations and network: each alone is told, together they move the mail. */
+static void test_history(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *name;
+        unsigned usual, messages;
+        struct mail mail;
+        enum sender_cause cause; /* 0: nothing */
+        enum pattern_action action;
+        bool together;
+    } cases[] = {
+        {"a few more", 3, 19, {.recipients = 10}, 0, 0, false},
+        {"ten times, above the floor", 3, 20, {.recipients = 10}, CAUSE_GROWTH, PATTERN_ALERT, false},
+        {"much, but usual", 30, 29, {.recipients = 10}, 0, 0, false},
+        {"new destinations", 3, 60, {.domain = "fresh"}, CAUSE_DESTINATIONS, PATTERN_ALERT, false},
+        {"a new network", 3, 50, {.client = "198.51.100.1"}, CAUSE_NETWORK, PATTERN_ALERT, false},
+        {"a little from a new network", 3, 49, {.client = "198.51.100.1"}, 0, 0, false},
+        {"growth and destinations are one sign",
+         3,
+         60,
+         {.recipients = 5, .domain = "fresh"},
+         CAUSE_GROWTH,
+         PATTERN_ALERT,
+         false},
+        {"growth from a new network",
+         3,
+         60,
+         {.recipients = 5, .client = "198.51.100.1"},
+         CAUSE_NETWORK,
+         PATTERN_ALERT,
+         true},
+        {"destinations from a new network",
+         3,
+         60,
+         {.domain = "fresh", .client = "198.51.100.1"},
+         CAUSE_DESTINATIONS,
+         PATTERN_ALERT,
+         true},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct room r = new_room();
+        struct mail m = cases[i].mail;
+        m.sender = "bob@contoso.com";
+        live(&r, m.sender, cases[i].usual);
+        send_some(&r, &m, cases[i].messages);
+        const struct pattern_finding *f = cases[i].cause ? find(&r, PATTERN_USER, cases[i].cause) : NULL;
+        bool suspicious = pattern_suspicion(r.p, PATTERN_USER, STR("bob@contoso.com"), r.now) != NULL;
+        if (cases[i].cause ? !f || f->action != cases[i].action : r.found.count != 0)
+            fail_msg("%s: %zu found", cases[i].name, r.found.count);
+        if (suspicious != cases[i].together)
+            fail_msg("%s: suspicious %d", cases[i].name, suspicious);
+        for (size_t n = 0; n < r.found.count; n++)
+            assert_true(r.found.at[n].action <= PATTERN_HIGH_RISK);
+        close_room(&r);
+    }
+}
+
+/* Nobody is judged by a history that isn't there. */
+static void test_learning(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    struct mail m = {.sender = "new@contoso.com", .recipients = 10, .domain = "fresh", .client = "192.0.2.1"};
+    send_some(&r, &m, 100);
+    m.client = "198.51.100.1";
+    r.now += 6 * DAY;
+    send_some(&r, &m, 100);
+    assert_int_equal(r.found.count, 0);
+    close_room(&r);
+}
+
+/* A quarter or less of a connector's bad mail is one sender's: it is the connector. */
+static void test_connector(void **unused) {
+    (void)unused;
+    for (unsigned many = 0; many < 2; many++) {
+        struct room r = new_room();
+        for (unsigned i = 0; i < 60; i++) {
+            struct mail m = {.connector = "contoso/on-prem", .bad = true};
+            m.sender = str_c(r.arena,
+                             str_printf(r.arena, "connector/contoso/on-prem/u%u@contoso.com", many ? i : 0));
+            send_one(&r, &m);
+        }
+        const struct pattern_finding *f = find(&r, PATTERN_CONNECTOR, CAUSE_SPAM_SHARE);
+        assert_true(many == (f != NULL));
+        if (f) {
+            assert_int_equal(f->action, PATTERN_HIGH_RISK);
+            assert_int_equal(f->counts.spam, 30);
+            assert_non_null(pattern_suspicion(r.p, PATTERN_CONNECTOR, STR("contoso/on-prem"), r.now));
+        } else {
+            assert_non_null(find(&r, PATTERN_USER, CAUSE_SPAM_SHARE));
+            assert_null(pattern_suspicion(r.p, PATTERN_CONNECTOR, STR("contoso/on-prem"), r.now));
+        }
+        close_room(&r);
+    }
+}
+
+static void test_tenant(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    for (unsigned i = 0; i < 100; i++) {
+        struct mail m = {.bad = i % 2};
+        m.sender = str_c(r.arena, str_printf(r.arena, "u%u@contoso.com", i));
+        send_some(&r, &m, 2);
+    }
+    const struct pattern_finding *f = find(&r, PATTERN_TENANT, CAUSE_SPAM_SHARE);
+    assert_non_null(f);
+    assert_int_equal(f->action, PATTERN_ALERT); /* on-tenant */
+    assert_int_equal(f->counts.spam, 100);
+    close_room(&r);
+}
+
+static void test_forward(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    struct mail m = {.sender = "connector/contoso/in/x@y.example", .forward = "bob@contoso.com"};
+    send_some(&r, &m, 199);
+    assert_null(find(&r, PATTERN_FORWARD, CAUSE_GROWTH));
+    send_some(&r, &m, 1);
+    const struct pattern_finding *f = find(&r, PATTERN_FORWARD, CAUSE_GROWTH);
+    assert_non_null(f);
+    assert_int_equal(f->action, PATTERN_ALERT);
+    assert_true(str_eq(f->name, STR("bob@contoso.com")));
+    close_room(&r);
+}
+
+static void test_actions(void **unused) {
+    (void)unused;
+    for (enum pattern_action action = PATTERN_OFF; action <= PATTERN_RESTRICT; action++) {
+        struct room r = new_room();
+        struct pattern_actions actions = {0};
+        actions.of[SIGN_SPAM] = (uint8_t)action;
+        send_some(&r, &(struct mail){.sender = "bob@contoso.com", .bad = true, .actions = &actions}, 10);
+        assert_int_equal(r.found.count, action != PATTERN_OFF);
+        if (action != PATTERN_OFF)
+            assert_int_equal(r.found.at[0].action, action);
+        assert_int_equal(pattern_suspicion(r.p, PATTERN_USER, STR("bob@contoso.com"), r.now) != NULL,
+                         action == PATTERN_HIGH_RISK);
+        close_room(&r);
+    }
+}
+
+static void test_release(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    struct mail bad = {.sender = "bob@contoso.com", .bad = true};
+    assert_false(pattern_release(r.p, PATTERN_USER, STR("bob@contoso.com"), NOON + 12 * HOUR, NOON));
+    send_some(&r, &bad, 10);
+    assert_true(pattern_release(r.p, PATTERN_USER, STR("BOB@contoso.com"), NOON + 12 * HOUR, NOON));
+    r.found.count = 0;
+    send_some(&r, &bad, 50);
+    assert_null(pattern_suspicion(r.p, PATTERN_USER, STR("bob@contoso.com"), r.now));
+    for (size_t i = 0; i < r.found.count; i++)
+        assert_int_equal(r.found.at[i].action, PATTERN_ALERT);
+    /* The next day it is as before. */
+    r.now = NOON + 40 * HOUR;
+    r.found.count = 0;
+    send_some(&r, &bad, 10);
+    assert_int_equal(r.found.at[0].action, PATTERN_HIGH_RISK);
+    close_room(&r);
+}
+
+static void save(struct room *r, struct buf *b, uint32_t step) {
+    size_t at = 0;
+    buf_clear(b);
+    while (pattern_save(r->p, &at, step, r->now, b)) {
+    }
+}
+
+/* A restart neither resets a threshold nor makes anybody new. */
+static void test_snapshot(void **unused) {
+    (void)unused;
+    struct pattern_rules rules = pattern_rules_default();
+    struct room r = new_room(), after = new_room();
+    struct buf b __attribute__((cleanup(buf_free))) = {0};
+    struct pattern_saved saved;
+    live(&r, "bob@contoso.com", 3);
+    live(&r, "eve@contoso.com", 3);
+    send_some(&r, &(struct mail){.sender = "bob@contoso.com", .bad = true}, 9);
+    send_some(&r, &(struct mail){.sender = "eve@contoso.com", .bad = true}, 12);
+    save(&r, &b, 1);
+    buf_str(&b, STR("rest"));
+    assert_int_equal(pattern_restore(after.p, buf_view(&b), NOON, &saved), 0);
+    assert_false(saved.damaged);
+    assert_int_equal(saved.subjects, 3);
+    assert_int_equal(saved.suspects, 1);
+    assert_true(str_eq(saved.rest, STR("rest")));
+    assert_non_null(pattern_suspicion(after.p, PATTERN_USER, STR("eve@contoso.com"), NOON));
+    send_some(&after, &(struct mail){.sender = "bob@contoso.com", .bad = true}, 1);
+    assert_non_null(find(&after, PATTERN_USER, CAUSE_SPAM_SHARE));
+    after.found.count = 0;
+    send_some(&after, &(struct mail){.sender = "bob@contoso.com", .client = "192.0.2.77"}, 60);
+    assert_null(find(&after, PATTERN_USER, CAUSE_NETWORK));
+    send_some(&after, &(struct mail){.sender = "bob@contoso.com", .client = "203.0.113.1"}, 60);
+    assert_non_null(find(&after, PATTERN_USER, CAUSE_NETWORK));
+    /* Damage anywhere: what comes before it is taken, and it is said. */
+    for (size_t at = 0; at < b.len - 4; at += 7) {
+        struct pattern *p = pattern_new(&rules, 9, NOON);
+        b.at[at] ^= 0x20;
+        int error = pattern_restore(p, buf_view(&b), NOON, &saved);
+        assert_true(at < 32 ? error == SLUICE_ECORRUPT : error == 0 && saved.damaged);
+        b.at[at] ^= 0x20;
+        pattern_free(p);
+    }
+    close_room(&r);
+    close_room(&after);
+}
+
+/* A clock that was ahead, by a year: what it wrote is left out. */
+static void test_snapshot_of_the_future(void **unused) {
+    (void)unused;
+    struct room r = new_room(), after = new_room();
+    struct buf b __attribute__((cleanup(buf_free))) = {0};
+    struct pattern_saved saved;
+    struct sender_counts counts;
+    r.now = NOON + 365 * DAY;
+    send_some(&r, &(struct mail){.sender = "bob@contoso.com"}, 1);
+    save(&r, &b, 100);
+    assert_int_equal(pattern_restore(after.p, buf_view(&b), NOON, &saved), 0);
+    assert_false(pattern_counts(after.p, PATTERN_USER, STR("bob@contoso.com"), NOON, &counts));
+    close_room(&r);
+    close_room(&after);
+}
+
+static void test_eviction(void **unused) {
+    (void)unused;
+    struct pattern_rules rules = pattern_rules_default();
+    rules.senders = 100;
+    struct room r = {pattern_new(&rules, 5, NOON), arena_new(0), {.count = 0}, NOON};
+    struct sender_counts counts;
+    struct pattern_stats stats;
+    for (unsigned i = 0; i < 1000; i++) {
+        struct mail m = {.sender = str_c(r.arena, str_printf(r.arena, "u%u@contoso.com", i))};
+        send_one(&r, &m);
+        send_one(&r, &(struct mail){.sender = "bob@contoso.com"});
+    }
+    pattern_stats(r.p, &stats);
+    assert_int_equal(stats.subjects, 100);
+    assert_int_equal(stats.evicted, 1002 - 100);
+    assert_true(pattern_counts(r.p, PATTERN_USER, STR("bob@contoso.com"), r.now, &counts));
+    assert_int_equal(counts.mail, 1000);
+    assert_true(pattern_counts(r.p, PATTERN_TENANT, STR("contoso"), r.now, &counts));
+    assert_int_equal(counts.mail, 2000);
+    assert_true(pattern_counts(r.p, PATTERN_USER, STR("u999@contoso.com"), r.now, &counts));
+    assert_false(pattern_counts(r.p, PATTERN_USER, STR("u900@contoso.com"), r.now, &counts));
+    close_room(&r);
+}
+
+/* Several suspects of several kinds, each once. */
+static void test_suspects(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    for (unsigned i = 0; i < 40; i++) {
+        struct mail m = {.connector = "contoso/c", .bad = true};
+        m.sender = str_c(r.arena, str_printf(r.arena, "u%u@contoso.com", i));
+        send_some(&r, &m, 10);
+        r.found.count = 0;
+    }
+    struct pattern_suspect s;
+    unsigned kinds[PATTERN_KINDS] = {0};
+    for (size_t at = 0; pattern_next_suspect(r.p, &at, r.now, &s);)
+        kinds[s.kind]++;
+    assert_int_equal(kinds[PATTERN_USER], 40);
+    assert_int_equal(kinds[PATTERN_CONNECTOR], 1);
+    size_t at = 0;
+    assert_false(pattern_next_suspect(r.p, &at, r.now + DAY, &s));
+    close_room(&r);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_spam_share), cmocka_unit_test(test_share_falls),
+        cmocka_unit_test(test_answers),    cmocka_unit_test(test_history),
+        cmocka_unit_test(test_learning),   cmocka_unit_test(test_connector),
+        cmocka_unit_test(test_tenant),     cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_actions),    cmocka_unit_test(test_release),
+        cmocka_unit_test(test_snapshot),   cmocka_unit_test(test_snapshot_of_the_future),
+        cmocka_unit_test(test_eviction),   cmocka_unit_test(test_suspects),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
