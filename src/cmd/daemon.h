@@ -16,6 +16,7 @@ struct daemon {
     struct flow flow;
     struct settings *settings; /* the newest; one reference */
     struct api *api;
+    struct watch *watch;               /* over the source addresses (watch.h) */
     struct intake_listener *listeners; /* one for each listener */
     size_t listener_count;
     struct net_acceptor **acceptors; /* one for each bound address */
@@ -55,6 +56,12 @@ void daemon_close_resolvers(void *arg);
 void daemon_watch_rotations(void *arg);
 /* What it holds in the old configuration stays held in the new one, until it has looked again. */
 void daemon_keep_holds(const struct settings *now, const struct settings *next);
+
+/* The watch over the source addresses. Opened when all rooms are, before the workers run; a fiber of the
+ * API's worker, from start to end, whose `arg` is the daemon; closed when all fibers have ended. */
+void daemon_watch_open(struct daemon *);
+void daemon_watch_sources(void *arg);
+void daemon_watch_close(struct daemon *);
 
 /* The verbs of the API; its `arg` is the daemon. */
 extern const struct api_backend daemon_backend;

@@ -296,10 +296,15 @@ static int open_rooms(struct daemon *d) {
         error = open_sending(d);
     if (!error)
         error = open_trace(d);
+    if (!error)
+        daemon_watch_open(d); /* what rests is known before anything can leave */
     return error ? error : open_api(d);
 }
 
 static void start_watch(void *d) {
+    if (fiber_start(daemon_watch_sources, d) != 0)
+        log_event(((struct daemon *)d)->log, LOG_ERROR,
+                  "nobody watches the source addresses: no room for a fiber", NULL);
     if (fiber_start(daemon_watch_rotations, d) != 0)
         log_event(((struct daemon *)d)->log, LOG_ERROR, "nobody watches DKIM rotations: no room for a fiber",
                   NULL);
@@ -407,6 +412,7 @@ static void close_rooms(struct daemon *d) {
     queue_free(d->flow.queue);
     spool_close(d->flow.spool);
     sending_close(d->flow.sending);
+    daemon_watch_close(d);
     alerts_free(d->flow.alerts);
     trace_free(d->flow.trace);
     for (unsigned i = 0; d->flow.workers && i < count; i++) {

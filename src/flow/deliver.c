@@ -251,13 +251,24 @@ static bool still_alive(struct session *s, int64_t idle_since) {
     return smtp_client_reset(s->connection.client) == SMTP_CLIENT_READY;
 }
 
+/* Its address was put to rest while the connection stood: nothing more leaves by it. */
+static bool rested(struct session *s) {
+#ifdef SLUICE_SEEDED_BUG_RESTED_CONNECTION_SENDS
+    return false;
+#endif
+    if (!flow_source_rests(s->flow, s->connection.pool, &s->connection.source))
+        return false;
+    connection_close(&s->connection, true);
+    return true;
+}
+
 static bool serve(struct session *s, struct batch *b, int64_t idle_since) {
     if (!load(s, b))
         return true;
     if (!s->connection.client) {
         if (!open_connection(s, b))
             return false;
-    } else if (!still_alive(s, idle_since)) {
+    } else if (rested(s) || !still_alive(s, idle_since)) {
         return_all(s, b);
         return false;
     }

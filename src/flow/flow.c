@@ -70,7 +70,8 @@ struct source_note {
     struct flow *flow;
     struct ip ip;
     enum rest_cause cause;
-    int64_t until; /* 0: count only */
+    int64_t until; /* 0: count only, or wake */
+    bool wakes;
     bool delivered;
     size_t reason_len;
     char reason[SOURCE_REASON_MAX];
@@ -79,18 +80,24 @@ struct source_note {
 static void note_on_owner(void *arg) {
     struct source_note *note = arg;
     struct pool_state *health = flow_here(note->flow)->health;
-    if (note->until)
+    if (note->wakes)
+        source_wake(health, &note->ip, note->cause);
+    else if (note->until)
         source_rest(health, &note->ip, note->cause, note->until, str_from(note->reason, note->reason_len));
     else
         source_count(health, &note->ip, clock_wall_ms(), note->delivered);
     free(note);
 }
 
-static void post_note(struct flow *flow, struct str pool, struct source_note note) {
+static void post_note_to(struct flow *flow, struct worker *worker, const struct source_note *note) {
     struct source_note *copy = xmalloc(sizeof *copy);
-    *copy = note;
+    *copy = *note;
     copy->flow = flow;
-    worker_post(rt_owner(flow->rt, STR("pool"), pool), note_on_owner, copy);
+    worker_post(worker, note_on_owner, copy);
+}
+
+static void post_note(struct flow *flow, struct str pool, struct source_note note) {
+    post_note_to(flow, rt_owner(flow->rt, STR("pool"), pool), &note);
 }
 
 void flow_source_rest(struct flow *flow, struct str pool, const struct ip *ip, enum rest_cause cause,
@@ -99,6 +106,22 @@ void flow_source_rest(struct flow *flow, struct str pool, const struct ip *ip, e
     note.reason_len = reason.len < sizeof note.reason ? reason.len : sizeof note.reason;
     memcpy(note.reason, reason.at, note.reason_len);
     post_note(flow, pool, note);
+}
+
+void flow_source_tell(struct flow *flow, const struct ip *ip, enum rest_cause cause, struct str reason) {
+    struct source_note note = {.ip = *ip, .cause = cause, .until = REST_UNTIL_WOKEN, .wakes = !reason.len};
+    reason = str_head(reason, sizeof note.reason);
+    if (reason.len)
+        memcpy(note.reason, reason.at, reason.len);
+    note.reason_len = reason.len;
+    for (unsigned i = 0; i < rt_count(flow->rt); i++)
+        post_note_to(flow, rt_worker(flow->rt, i), &note);
+}
+
+bool flow_source_rests(struct flow *flow, struct str pool, const struct ip *ip) {
+    struct flow_worker *here = flow_here(flow);
+    const struct pool *found = pool_find(here->settings->pools, pool);
+    return found && source_rests(here->health, found, ip, clock_wall_ms());
 }
 
 void flow_source_count(struct flow *flow, struct str pool, const struct ip *ip, bool delivered) {

@@ -89,6 +89,13 @@ struct pick flow_pick(struct flow *, const struct settings *, const struct pool 
 /* Tells the owner of `pool`: rest this source, or count what happened to it. */
 void flow_source_rest(struct flow *, struct str pool, const struct ip *, enum rest_cause, int64_t until,
                       struct str reason);
+/* Tells all workers, so that it stays true when a reload gives the address to another pool: rest this source
+ * until it is woken. An empty reason wakes it. Also before the workers run: then nothing leaves before they
+ * know. */
+void flow_source_tell(struct flow *, const struct ip *, enum rest_cause, struct str reason);
+/* Does a rest that all workers were told of hold it back in this pool, by the configuration of this moment?
+ */
+bool flow_source_rests(struct flow *, struct str pool, const struct ip *);
 void flow_source_count(struct flow *, struct str pool, const struct ip *, bool delivered);
 
 /* The queue's view of the configuration; in the arena. */

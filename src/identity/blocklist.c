@@ -106,6 +106,10 @@ void blocklist_read(const struct blocklist *list, const struct dns_answer *answe
                                   [BLOCKLIST_BROKEN] = 3,
                                   [BLOCKLIST_UNASKED] = 4};
     *ret = (struct blocklist_reading){BLOCKLIST_CLEAR, STR("")};
+    if (answer->stale) {
+        *ret = (struct blocklist_reading){BLOCKLIST_UNASKED, STR("no answer but an expired one")};
+        return;
+    }
     if (answer->status == DNS_FAILED) {
         *ret =
             (struct blocklist_reading){BLOCKLIST_UNASKED, answer->why.len ? answer->why : STR("no answer")};

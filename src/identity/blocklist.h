@@ -30,6 +30,7 @@ struct blocklist {
     const struct blocklist_code *codes; /* none: all of 127.0.0.2 to 127.0.0.255 list */
     size_t code_count;
     struct str removal; /* page; "%" stands for the address; empty: none */
+    bool tells_only;    /* what it lists is told, and rests nowhere */
 };
 
 /* What is watched unless the configuration says otherwise: free for senders' own use at this rate. */
@@ -65,13 +66,18 @@ void blocklist_read(const struct blocklist *, const struct dns_answer *, struct 
 /* ---- the watch ---- */
 
 enum {
-    BLOCKLIST_ROUND_MS = 60 * 60 * 1000,     /* all addresses once, when the gap allows */
-    BLOCKLIST_GAP_MS = 1000,                 /* between two questions to one list, at least */
-    BLOCKLIST_TRIAL_MS = 6 * 60 * 60 * 1000, /* between two looks at the test addresses */
-    BLOCKLIST_PAUSE_MS = 60 * 60 * 1000,     /* after a refusal or a failed trial; doubles */
-    BLOCKLIST_PAUSE_MOST_MS = 24 * 60 * 60 * 1000,
+    BLOCKLIST_HOLD_MS = 24 * 60 * 60 * 1000, /* how long a listing counts that the list no longer confirms */
     BLOCKLIST_TEXT_MAX = 250,
 };
+
+struct blocklist_pace {
+    int64_t round_ms; /* all addresses once, when the gap allows */
+    int64_t gap_ms;   /* between two questions to one list, at least */
+};
+extern const struct blocklist_pace blocklist_usual_pace; /* an hour, a second */
+/* In rounds: between two looks at the test addresses; the pause after a refusal or a failed trial, which
+ * doubles up to the last. */
+enum { BLOCKLIST_TRIAL_ROUNDS = 6, BLOCKLIST_PAUSE_ROUNDS = 1, BLOCKLIST_PAUSE_MOST_ROUNDS = 24 };
 
 enum blocklist_step { BLOCKLIST_TRY_LISTED, BLOCKLIST_TRY_CLEAR, BLOCKLIST_ASK };
 
@@ -85,11 +91,11 @@ struct blocklist_question {
 enum blocklist_change { BLOCKLIST_SAME, BLOCKLIST_NOW_LISTED, BLOCKLIST_NOW_DELISTED };
 
 struct blocklist_watch;
-/* Lists and addresses must outlive it. What `old` (may be NULL) knows of the same address and zone is taken
- * over. `seed` spreads the schedules of several nodes. */
+/* Lists and addresses must outlive it; `old` may have others. What `old` (may be NULL) knows of the same
+ * address and zone is taken over. `seed` spreads the schedules of several nodes. */
 struct blocklist_watch *blocklist_watch_new(const struct blocklist *, size_t list_count, const struct ip *,
-                                            size_t address_count, uint64_t seed, int64_t now,
-                                            const struct blocklist_watch *old);
+                                            size_t address_count, const struct blocklist_pace *,
+                                            uint64_t seed, int64_t now, const struct blocklist_watch *old);
 struct blocklist_watch *blocklist_watch_free(struct blocklist_watch *); /* NULL is fine */
 /* The next question that is due. False: none is; *ret_when is when to come again. A question that was given
  * out counts as asked, whether an answer comes or not. */
@@ -102,11 +108,18 @@ enum blocklist_change blocklist_answer(struct blocklist_watch *, const struct bl
 /* The list's own words, of the TXT record; copied. */
 void blocklist_explain(struct blocklist_watch *, const struct blocklist_question *, struct str text);
 
+/* What was believed before a restart: listed since then, as of an answer at `answered`. */
+void blocklist_restore(struct blocklist_watch *, size_t list, size_t address, struct str text, int64_t since,
+                       int64_t answered, int64_t now);
+
 struct blocklist_entry {
-    bool listed;
-    int64_t since;   /* of the listing */
-    struct str text; /* the list's own words, else what the code means; valid until the next call */
+    bool listed;      /* and confirmed lately: within HOLD, or two rounds where they take longer */
+    bool forgotten;   /* listed once, but the list has not confirmed it since; not `listed` */
+    int64_t since;    /* of the listing; 0: none */
+    int64_t answered; /* when the list said so last, either way; 0: not asked yet */
+    struct str text;  /* the list's own words, else what the code means; valid until the next call */
 };
-struct blocklist_entry blocklist_entry(const struct blocklist_watch *, size_t list, size_t address);
+struct blocklist_entry blocklist_entry(const struct blocklist_watch *, size_t list, size_t address,
+                                       int64_t now);
 /* Is it believed at present, and if not why. */
 bool blocklist_believed(const struct blocklist_watch *, size_t list, struct str *ret_why);

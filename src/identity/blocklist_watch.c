@@ -12,7 +12,8 @@ struct entry {
     size_t doubt; /* an answer said otherwise: the number of the trial that has to pass before it counts; 0:
                      none */
     int64_t since;
-    char *text; /* ours, or NULL */
+    int64_t answered; /* when the list was last believed about it */
+    char *text;       /* ours, or NULL */
 };
 
 /* A trial of a family: what its two test addresses said. */
@@ -40,9 +41,12 @@ struct blocklist_watch {
     const struct blocklist *lists;
     const struct ip *addresses;
     size_t list_count, address_count;
+    struct blocklist_pace pace;
     uint64_t seed;
     struct list_state *states;
 };
+
+const struct blocklist_pace blocklist_usual_pace = {60 * 60 * 1000, 1000};
 
 static uint64_t mix(uint64_t a, uint64_t b) {
     uint64_t both[2] = {a, b};
@@ -56,15 +60,17 @@ static void set_text(struct entry *e, struct str text) {
     if (!text.len)
         return;
     e->text = xcalloc(text.len + 1, 1);
-    memcpy(e->text, text.at, text.len);
+    for (size_t i = 0; i < text.len; i++) /* whatever a TXT record holds */
+        e->text[i] = text.at[i] >= ' ' && text.at[i] < 127 ? text.at[i] : '?';
 }
 
 /* ---- opening ---- */
 
-static void begin_trial(struct list_state *s, const struct blocklist *list, int64_t now) {
-    s->trials[0] = (struct trial){.wanted = list->v4};
-    s->trials[1] = (struct trial){.wanted = list->v6};
-    s->trial_due = now + BLOCKLIST_TRIAL_MS;
+static void begin_trial(struct blocklist_watch *w, size_t number, int64_t now) {
+    struct list_state *s = &w->states[number];
+    s->trials[0] = (struct trial){.wanted = w->lists[number].v4};
+    s->trials[1] = (struct trial){.wanted = w->lists[number].v6};
+    s->trial_due = now + BLOCKLIST_TRIAL_ROUNDS * w->pace.round_ms;
 }
 
 static void open_list(struct blocklist_watch *w, size_t number, int64_t now) {
@@ -74,12 +80,12 @@ static void open_list(struct blocklist_watch *w, size_t number, int64_t now) {
     for (size_t i = 0; i < w->address_count; i++)
         if (ip_is_v4(&w->addresses[i]) ? w->lists[number].v4 : w->lists[number].v6)
             s->order[s->order_count++] = i;
-    s->step = s->order_count ? BLOCKLIST_ROUND_MS / (int64_t)s->order_count : BLOCKLIST_ROUND_MS;
-    s->step = s->step < BLOCKLIST_GAP_MS ? BLOCKLIST_GAP_MS : s->step;
+    s->step = s->order_count ? w->pace.round_ms / (int64_t)s->order_count : w->pace.round_ms;
+    s->step = s->step < w->pace.gap_ms ? w->pace.gap_ms : s->step;
     s->turn = now;
-    s->free_at = now + (int64_t)(mix(w->seed, number) % BLOCKLIST_GAP_MS);
+    s->free_at = now + (int64_t)(mix(w->seed, number) % (uint64_t)w->pace.gap_ms);
     s->why = STR("not tried yet");
-    begin_trial(s, &w->lists[number], now);
+    begin_trial(w, number, now);
 }
 
 static void take_over(struct blocklist_watch *w, const struct blocklist_watch *old) {
@@ -97,7 +103,7 @@ static void take_over(struct blocklist_watch *w, const struct blocklist_watch *o
                 if (!from || !from->listed)
                     continue;
                 struct entry *to = &w->states[l].entries[i];
-                to->listed = true, to->since = from->since;
+                to->listed = true, to->since = from->since, to->answered = from->answered;
                 set_text(to, str_of(from->text));
             }
         }
@@ -105,13 +111,15 @@ static void take_over(struct blocklist_watch *w, const struct blocklist_watch *o
 }
 
 struct blocklist_watch *blocklist_watch_new(const struct blocklist *lists, size_t list_count,
-                                            const struct ip *addresses, size_t address_count, uint64_t seed,
-                                            int64_t now, const struct blocklist_watch *old) {
+                                            const struct ip *addresses, size_t address_count,
+                                            const struct blocklist_pace *pace, uint64_t seed, int64_t now,
+                                            const struct blocklist_watch *old) {
     struct blocklist_watch *w = xcalloc(1, sizeof *w);
     *w = (struct blocklist_watch){.lists = lists,
                                   .addresses = addresses,
                                   .list_count = list_count,
                                   .address_count = address_count,
+                                  .pace = *pace,
                                   .seed = seed};
     w->states = xcalloc(list_count + 1, sizeof *w->states);
     for (size_t i = 0; i < list_count; i++)
@@ -161,7 +169,7 @@ static int64_t due(const struct blocklist_watch *w, const struct list_state *s) 
     else if (s->believed && s->again)
         when = 0;
     else if (s->believed && s->turn < when) {
-        int64_t room = s->step - BLOCKLIST_GAP_MS;
+        int64_t room = s->step - w->pace.gap_ms;
         int64_t jitter = room > 0 ? (int64_t)(mix(w->seed ^ (uint64_t)s->turn, s->next) % (uint64_t)room) : 0;
         when = s->turn + jitter < when ? s->turn + jitter : when;
     }
@@ -171,9 +179,9 @@ static int64_t due(const struct blocklist_watch *w, const struct list_state *s) 
 static void give_out(struct blocklist_watch *w, size_t number, int64_t now, struct blocklist_question *ret) {
     struct list_state *s = &w->states[number];
     *ret = (struct blocklist_question){.list = number};
-    s->free_at = now + BLOCKLIST_GAP_MS;
+    s->free_at = now + w->pace.gap_ms;
     if (!next_trial(s, ret) && now >= s->trial_due)
-        begin_trial(s, &w->lists[number], now);
+        begin_trial(w, number, now);
     if (next_trial(s, ret)) { /* again only when its answer is lost */
         s->free_at = now + ANSWER_MS;
         return;
@@ -218,15 +226,16 @@ struct str blocklist_question_name(const struct blocklist_watch *w, const struct
 /* The list is left alone for a while, longer each time, and then tried first. */
 static void pause(struct blocklist_watch *w, size_t number, struct str why, int64_t now) {
     struct list_state *s = &w->states[number];
-    s->pause = s->pause ? s->pause * 2 : BLOCKLIST_PAUSE_MS;
-    s->pause = s->pause > BLOCKLIST_PAUSE_MOST_MS ? BLOCKLIST_PAUSE_MOST_MS : s->pause;
+    int64_t most = BLOCKLIST_PAUSE_MOST_ROUNDS * w->pace.round_ms;
+    s->pause = s->pause ? s->pause * 2 : BLOCKLIST_PAUSE_ROUNDS * w->pace.round_ms;
+    s->pause = s->pause > most ? most : s->pause;
     s->believed = false;
     s->free_at = now + s->pause;
     why = str_head(why, sizeof s->why_text);
     if (why.len)
         memcpy(s->why_text, why.at, why.len);
     s->why = str_from(s->why_text, why.len);
-    begin_trial(s, &w->lists[number], now);
+    begin_trial(w, number, now);
 }
 
 static void answer_trial(struct blocklist_watch *w, const struct blocklist_question *q,
@@ -245,7 +254,7 @@ static void answer_trial(struct blocklist_watch *w, const struct blocklist_quest
         pause(w, q->list, why, now);
         return;
     }
-    s->free_at = now + BLOCKLIST_GAP_MS;
+    s->free_at = now + w->pace.gap_ms;
     *(wants_listed ? &t->listed_done : &t->clear_done) = true;
     if (!next_trial(s, &unused))
         s->believed = true, s->pause = 0, s->passed++;
@@ -267,7 +276,7 @@ enum blocklist_change blocklist_answer(struct blocklist_watch *w, const struct b
         return BLOCKLIST_SAME;
     bool listed = reading.state == BLOCKLIST_LISTED;
     if (listed == e->listed) {
-        e->doubt = 0;
+        e->doubt = 0, e->answered = now;
         return BLOCKLIST_SAME;
     }
 #ifdef SLUICE_SEEDED_BUG_BLOCKLIST_UNTRIED
@@ -276,11 +285,11 @@ enum blocklist_change blocklist_answer(struct blocklist_watch *w, const struct b
     if (!e->doubt || s->passed < e->doubt) { /* is the list still one? */
         e->doubt = s->passed + 1;
         s->again = q->address + 1;
-        begin_trial(s, &w->lists[q->list], now);
+        begin_trial(w, q->list, now);
         return BLOCKLIST_SAME;
     }
     e->doubt = 0;
-    e->listed = listed, e->since = now;
+    e->listed = listed, e->since = e->answered = now;
     set_text(e, reading.text);
     return listed ? BLOCKLIST_NOW_LISTED : BLOCKLIST_NOW_DELISTED;
 }
@@ -291,10 +300,26 @@ void blocklist_explain(struct blocklist_watch *w, const struct blocklist_questio
         set_text(e, text);
 }
 
-struct blocklist_entry blocklist_entry(const struct blocklist_watch *w, size_t list, size_t address) {
-    const struct entry *e = &w->states[list].entries[address];
-    return (struct blocklist_entry){
-        .listed = e->listed, .since = e->listed ? e->since : 0, .text = str_of(e->text)};
+void blocklist_restore(struct blocklist_watch *w, size_t list, size_t address, struct str text, int64_t since,
+                       int64_t answered, int64_t now) {
+    struct entry *e = &w->states[list].entries[address];
+    answered = answered < now ? answered : now; /* the clock was set back */
+    e->listed = true;
+    e->answered = answered, e->since = since < answered ? since : answered;
+    set_text(e, text);
+}
+
+struct blocklist_entry blocklist_entry(const struct blocklist_watch *w, size_t list, size_t address,
+                                       int64_t now) {
+    const struct list_state *s = &w->states[list];
+    const struct entry *e = &s->entries[address];
+    int64_t rounds = 2 * s->step * (int64_t)s->order_count;
+    bool lately = now - e->answered <= (rounds > BLOCKLIST_HOLD_MS ? rounds : BLOCKLIST_HOLD_MS);
+    return (struct blocklist_entry){.listed = e->listed && lately,
+                                    .forgotten = e->listed && !lately,
+                                    .since = e->listed ? e->since : 0,
+                                    .answered = e->answered,
+                                    .text = str_of(e->text)};
 }
 
 bool blocklist_believed(const struct blocklist_watch *w, size_t list, struct str *ret_why) {

@@ -18,6 +18,7 @@ static enum confirmation confirm(struct resolver *resolver, const struct ip *ip,
     }
     if (answer.ttl < ret->ttl)
         ret->ttl = answer.ttl;
+    ret->stale |= answer.stale;
     for (size_t i = 0; answer.status == DNS_RECORDS && i < answer.count; i++)
         if (ip_eq(&answer.records[i].ip, ip)) {
             ret->alias = answer.canonical;
@@ -36,7 +37,7 @@ void fcrdns_ask(struct resolver *resolver, const struct ip *ip, int64_t timeout_
     struct dns_answer answer;
     bool cant_tell = false;
     resolver_lookup(resolver, reverse_name(arena, ip), DNS_PTR, clock_mono_ms() + timeout_ms, arena, &answer);
-    *ret = (struct fcrdns){.ttl = answer.ttl};
+    *ret = (struct fcrdns){.ttl = answer.ttl, .stale = answer.stale};
     if (answer.status != DNS_RECORDS || !answer.count) {
         bool failed = answer.status == DNS_FAILED;
         ret->state = failed ? FCRDNS_UNASKED : FCRDNS_NO_PTR;

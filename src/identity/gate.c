@@ -11,22 +11,25 @@ struct gate_address {
     int64_t denied;    /* the first denial that is not believed yet */
     bool doubted;      /* `denied` is set */
     int64_t next_ask;
+    int64_t expires; /* of the right answer seen last: one that a cache repeats does not move it */
     size_t reason_len;
-    char reason[GATE_REASON_MAX];
+    char reason[GATE_REASON_MAX]; /* what is wrong; of one that is right its name */
 };
 
 struct gate {
     enum gate_require require;
+    int64_t again_ms;
     struct map *addresses;
+    int64_t expires[2]; /* of the witnesses */
     bool witnessed;
     int64_t witness; /* the last time the resolver was seen at work */
 };
 
 static struct str key_of(const struct ip *ip) { return str_from(ip->bytes, sizeof ip->bytes); }
 
-struct gate *gate_new(enum gate_require require) {
+struct gate *gate_new(enum gate_require require, int64_t again_ms) {
     struct gate *g = xcalloc(1, sizeof *g);
-    g->require = require;
+    g->require = require, g->again_ms = again_ms;
     g->addresses = map_new(false);
     return g;
 }
@@ -43,11 +46,11 @@ struct gate *gate_free(struct gate *g) {
     return NULL;
 }
 
-void gate_reload(struct gate *g, enum gate_require require, const struct pools *pools) {
+void gate_reload(struct gate *g, enum gate_require require, int64_t again_ms, const struct pools *pools) {
     struct buf gone __attribute__((cleanup(buf_free))) = {0};
     struct str key;
     void *value;
-    g->require = require;
+    g->require = require, g->again_ms = again_ms;
     for (size_t at = 0; map_next(g->addresses, &at, &key, &value);) {
         struct ip ip;
         memcpy(ip.bytes, key.at, sizeof ip.bytes);
@@ -58,9 +61,22 @@ void gate_reload(struct gate *g, enum gate_require require, const struct pools *
         free(map_remove(g->addresses, str_from(gone.at + i, sizeof(struct ip))));
 }
 
-void gate_witness(struct gate *g, int64_t now) {
-    g->witnessed = true;
-    g->witness = now;
+/* Caches count whole seconds. */
+enum { EXPIRY_SLACK_MS = 1500 };
+
+static bool fetched(int64_t *expires, uint32_t ttl, int64_t now) {
+    int64_t then = now + (int64_t)ttl * 1000;
+    bool moved = then > *expires + EXPIRY_SLACK_MS || !*expires;
+    if (moved)
+        *expires = then;
+    return moved;
+}
+
+static void works(struct gate *g, int64_t now) { g->witnessed = true, g->witness = now; }
+
+void gate_witness(struct gate *g, bool v6, uint32_t ttl, int64_t now) {
+    if (fetched(&g->expires[v6], ttl, now))
+        works(g, now);
 }
 
 static struct gate_address *address_of(struct gate *g, const struct ip *ip) {
@@ -81,50 +97,54 @@ static bool rests(const struct gate *g, const struct gate_address *a, int64_t no
     return g->require == GATE_REQUIRE_FCRDNS && a && holds(a, now) && a->wrong;
 }
 
-static void believe(struct gate_address *a, bool wrong, struct str why, int64_t now) {
-    if (!holds(a, now) || a->wrong != wrong)
-        a->since = now;
-    a->known = true, a->wrong = wrong, a->answered = now, a->doubted = false;
+static void set_reason(struct gate_address *a, struct str why) {
     why = str_head(why, GATE_REASON_MAX);
     if (why.len)
         memcpy(a->reason, why.at, why.len);
     a->reason_len = why.len;
 }
 
+static void believe(struct gate_address *a, bool wrong, struct str why, int64_t now) {
+    if (!holds(a, now) || a->wrong != wrong)
+        a->since = now;
+    a->known = true, a->wrong = wrong, a->answered = now, a->doubted = false;
+    set_reason(a, why);
+}
+
 static void deny(struct gate *g, struct gate_address *a, struct str why, int64_t now) {
     bool stands = holds(a, now) && a->wrong;
     if (!stands && (!a->doubted || now - a->denied > GATE_HOLD_MS)) {
         a->doubted = true, a->denied = now;
+        set_reason(a, why);
         return;
     }
     int64_t first = stands ? a->answered : a->denied;
 #ifdef SLUICE_SEEDED_BUG_GATE_WITHOUT_WITNESS
-    gate_witness(g, now);
+    works(g, now);
 #endif
-    if (g->witnessed && g->witness >= first && now - first >= GATE_BELIEVE_MS)
+    if (g->witnessed && g->witness >= first && now - first >= g->again_ms)
         believe(a, true, why, now);
 }
 
 /* Not all at the same instant: up to a tenth earlier, by the address. */
-static int64_t next_of(const struct ip *ip, const struct fcrdns *found, int64_t now) {
-    int64_t wait = (int64_t)found->ttl * 1000;
-    if (found->state != FCRDNS_RIGHT || wait < GATE_ASK_LEAST_MS)
-        wait = GATE_ASK_LEAST_MS;
-    else if (wait > GATE_ASK_MOST_MS)
-        wait = GATE_ASK_MOST_MS;
-    if (wait == GATE_ASK_LEAST_MS)
-        return now + wait;
-    int64_t early = (int64_t)(str_hash(key_of(ip), 0) % (uint64_t)(wait / 10));
-    return now + (wait - early < GATE_ASK_LEAST_MS ? GATE_ASK_LEAST_MS : wait - early);
+static int64_t next_of(const struct gate *g, const struct ip *ip, const struct fcrdns *found, int64_t now) {
+    int64_t wait = (int64_t)found->ttl * 1000, most = g->again_ms * GATE_AGAIN_MOST;
+    if (found->state != FCRDNS_RIGHT || wait <= g->again_ms)
+        return now + g->again_ms;
+    if (wait > most)
+        wait = most;
+    int64_t early = (int64_t)(str_hash(key_of(ip), 0) % (uint64_t)(wait / 10 + 1));
+    return now + (wait - early < g->again_ms ? g->again_ms : wait - early);
 }
 
 bool gate_answer(struct gate *g, const struct ip *ip, const struct fcrdns *found, int64_t now) {
     struct gate_address *a = address_of(g, ip);
     bool rested = rests(g, a, now);
-    a->next_ask = next_of(ip, found, now);
+    a->next_ask = next_of(g, ip, found, now);
     if (found->state == FCRDNS_RIGHT) {
-        gate_witness(g, now);
-        believe(a, false, STR(""), now);
+        if (fetched(&a->expires, found->ttl, now))
+            works(g, now);
+        believe(a, false, found->name, now);
     } else if (found->state != FCRDNS_UNASKED) {
         deny(g, a, found->why, now);
     }
@@ -137,8 +157,24 @@ struct gate_view gate_view(const struct gate *g, const struct ip *ip, int64_t no
     if (!a)
         return view;
     view.next_ask = a->next_ask;
-    view.since = holds(a, now) ? a->since : 0;
-    if (!view.usable)
-        view.reason = str_from(a->reason, a->reason_len);
+    view.doubted = a->doubted;
+    struct str text = str_from(a->reason, a->reason_len);
+    if (holds(a, now)) {
+        view.belief = a->wrong ? GATE_WRONG : GATE_RIGHT;
+        view.since = a->since, view.answered = a->answered;
+    }
+    if (view.belief == GATE_WRONG || view.doubted)
+        view.reason = text;
+    else if (view.belief == GATE_RIGHT)
+        view.name = text;
     return view;
+}
+
+void gate_restore(struct gate *g, const struct ip *ip, struct str reason, int64_t since, int64_t answered,
+                  int64_t now) {
+    struct gate_address *a = address_of(g, ip);
+    answered = answered < now ? answered : now; /* the clock was set back */
+    a->known = a->wrong = true;
+    a->answered = answered, a->since = since < answered ? since : answered;
+    set_reason(a, reason);
 }

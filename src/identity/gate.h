@@ -2,9 +2,10 @@
  * }).
  *
  * Pure: answers and the clock (milliseconds, any one clock) are passed in; touched by one worker.
- * An address rests when it was denied twice, GATE_BELIEVE_MS apart or more, and the resolver has shown in
+ * An address rests when it was denied twice, `again_ms` apart or more, and the resolver has shown in
  * between that it works: by an address that is right, or by a witness. So a resolver that is dead, or that
  * denies everything, rests nothing; a reverse zone that is really gone does. One right answer ends the rest.
+ * What a cache kept is no sign of work: a record counts when it was fetched after the last time.
  * A DNS that can't be asked changes nothing for GATE_HOLD_MS; then nothing is known, and that is no failure.
  */
 #pragma once
@@ -13,30 +14,41 @@
 enum gate_require { GATE_REQUIRE_NONE, GATE_REQUIRE_FCRDNS };
 
 enum {
-    GATE_BELIEVE_MS = 5 * 60 * 1000,
+    GATE_AGAIN_MS = 5 * 60 * 1000, /* the usual: between two questions of an address, whatever the TTL */
+    GATE_AGAIN_MOST = 72,          /* times that, at most */
     GATE_HOLD_MS = 24 * 60 * 60 * 1000,
-    GATE_ASK_LEAST_MS = 5 * 60 * 1000, /* between two questions of an address, whatever the TTL */
-    GATE_ASK_MOST_MS = 6 * 60 * 60 * 1000,
     GATE_REASON_MAX = 200,
 };
 
 struct gate;
-struct gate *gate_new(enum gate_require);
+/* `again_ms`: how long after a denial the address is asked again, and the least between two questions. */
+struct gate *gate_new(enum gate_require, int64_t again_ms);
 struct gate *gate_free(struct gate *); /* NULL is fine */
 /* After a reload: forgets the addresses that are gone. */
-void gate_reload(struct gate *, enum gate_require, const struct pools *);
+void gate_reload(struct gate *, enum gate_require, int64_t again_ms, const struct pools *);
 
-/* The resolver gave a record that is known to exist and is none of ours (say, the SOA of in-addr.arpa). Ask
- * for it beside a denial: where no address is right, only this lets denials count. */
-void gate_witness(struct gate *, int64_t now);
+/* The resolver gave a record that is known to exist and is none of ours: the SOA of in-addr.arpa, or with
+ * `v6` that of ip6.arpa; `ttl` as it came, seconds. Ask for it beside a denial: where no address is right,
+ * only this lets denials count. */
+void gate_witness(struct gate *, bool v6, uint32_t ttl, int64_t now);
 /* What was found about an address. True: it became usable or began to rest. */
 bool gate_answer(struct gate *, const struct ip *, const struct fcrdns *, int64_t now);
 
+enum gate_belief { GATE_UNKNOWN, GATE_RIGHT, GATE_WRONG };
+
 struct gate_view {
     bool usable;
-    struct str reason; /* when not usable; valid until the next call */
-    int64_t since;     /* of the last right or wrong answer's beginning; 0: nothing is known */
-    int64_t next_ask;  /* when it is to be asked again; in the past: now */
+    enum gate_belief belief; /* UNKNOWN too when the last answer is older than a day */
+    bool doubted;            /* denied once, and not believed yet */
+    struct str reason;       /* WRONG, doubted: what is wrong; valid until the next call */
+    struct str name;         /* RIGHT: the PTR name; valid until the next call */
+    int64_t since;           /* of the belief; 0: nothing is known */
+    int64_t answered;        /* the last answer that it rests on */
+    int64_t next_ask;        /* when it is to be asked again; in the past: now */
 };
 /* Addresses never asked are usable. */
 struct gate_view gate_view(const struct gate *, const struct ip *, int64_t now);
+
+/* What was believed before a restart: the address is wrong since then, as of an answer at `answered`. */
+void gate_restore(struct gate *, const struct ip *, struct str reason, int64_t since, int64_t answered,
+                  int64_t now);

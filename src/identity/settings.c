@@ -6,6 +6,9 @@
 
 enum { SECOND = 1000, WEEK_MS = 7 * 86400000 };
 
+static const char *const REQUIRE_WORDS[] = {"none", "fcrdns", NULL};
+enum { REQUIRE_NONE, REQUIRE_FCRDNS };
+
 const struct config_option identity_options[] = {
     {.name = "domain",
      .kind = CONFIG_STRING,
@@ -41,6 +44,20 @@ const struct config_option identity_options[] = {
      .kind = CONFIG_STRING,
      .preset = "p=none",
      .doc = "What the DMARC records of tenants' domains say after `v=DMARC1;`."},
+    {.name = "require",
+     .kind = CONFIG_ENUM,
+     .preset_doc = "fcrdns for addresses of the Internet where this node's site has a `ptr`; else none",
+     .words = REQUIRE_WORDS,
+     .doc = "`fcrdns`: an address whose PTR name does not lead back to it rests until it does; `none`: it is "
+            "used all the same. Written here, `fcrdns` is for private addresses too."},
+    {.name = "recheck",
+     .kind = CONFIG_DURATION,
+     .preset = "5min",
+     .min = SECOND,
+     .max = 6 * 3600 * SECOND,
+     .doc = "How soon an address that is not confirmed is asked for again, and the least between two "
+            "questions for one address; one that is confirmed is asked for when its records expire. It rests "
+            "after the second denial."},
     {.kind = CONFIG_END},
 };
 
@@ -223,6 +240,16 @@ static void read_dmarc(struct reading *r, struct identity_settings *s) {
                         "`dmarc` begins with p=none, p=quarantine or p=reject (RFC 7489 6.3)");
 }
 
+/* Who gives the addresses names means them to be right. */
+static void read_require(struct reading *r, const struct pools *pools, struct identity_settings *s) {
+    s->recheck_ms = config_duration_ms(r->node, "recheck");
+    s->confirm_private = config_has(r->node, "require");
+    if (s->confirm_private)
+        s->confirm = config_enum(r->node, "require") == REQUIRE_FCRDNS;
+    for (size_t i = 0; !s->confirm_private && i < pools->site_count; i++)
+        s->confirm |= pools->sites[i].here && pools->sites[i].ptr.len;
+}
+
 struct identity_settings identity_load(struct arena *arena, const struct config_node *root, const char *state,
                                        const struct pools *pools, struct config_errors *errors) {
     struct reading r = {arena, config_section_or_empty(root, "identity"), errors};
@@ -233,6 +260,7 @@ struct identity_settings identity_load(struct arena *arena, const struct config_
     read_contact(&r, &s);
     read_dmarc(&r, &s);
     read_primary(&r, &s);
+    read_require(&r, pools, &s);
     s.key = config_path(arena, r.node, "key", state);
     return s;
 }

@@ -26,11 +26,14 @@ struct identity_settings {
     size_t zone_count;
     const struct name_server *servers;
     size_t server_count;
-    struct str contact; /* "hostmaster@example.net" */
-    struct str dmarc;   /* "p=none" */
-    int64_t ttl;        /* seconds */
-    struct str primary; /* "192.0.2.53@53", where updates go; empty: not set */
-    const char *key;    /* absolute name of the TSIG key's file; NULL: updates are not signed */
+    struct str contact;   /* "hostmaster@example.net" */
+    struct str dmarc;     /* "p=none" */
+    int64_t ttl;          /* seconds */
+    struct str primary;   /* "192.0.2.53@53", where updates go; empty: not set */
+    const char *key;      /* absolute name of the TSIG key's file; NULL: updates are not signed */
+    bool confirm;         /* an address that is not forward-confirmed rests (gate.h) */
+    bool confirm_private; /* private ones too: somebody wrote so */
+    int64_t recheck_ms;   /* after a denial */
 };
 
 /* The table of `identity`, for the configuration's root. */

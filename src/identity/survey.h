@@ -90,6 +90,7 @@ struct fcrdns {
     struct str alias; /* of which that name is a CNAME; "" for none */
     struct str why;   /* a sentence, unless RIGHT */
     uint32_t ttl;     /* seconds for which the answers hold */
+    bool stale;       /* an answer was an expired one: the network failed */
 };
 
 /* Forward-confirmed reverse DNS (RFC 8601 2.7.3): a PTR name, of the first ten, that has the address. In the

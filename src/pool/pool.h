@@ -138,6 +138,7 @@ struct source_health {
     uint64_t picked, delivered, failed;
     int64_t last_used; /* 0: never */
 };
+bool source_rests(const struct pool_state *, const struct pool *, const struct ip *, int64_t now);
 /* As this pool sees it; the reason is in the arena. */
 struct source_health source_health(const struct pool_state *, const struct pool *, const struct ip *,
                                    int64_t now, struct arena *);

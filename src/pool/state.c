@@ -164,6 +164,10 @@ void source_count(struct pool_state *s, const struct ip *ip, int64_t now, bool d
     r->failed += !delivered;
 }
 
+bool source_rests(const struct pool_state *s, const struct pool *pool, const struct ip *ip, int64_t now) {
+    return pool_state_rests(map_get(s->sources, key_of(ip)), pool, now) > 0;
+}
+
 struct source_health source_health(const struct pool_state *s, const struct pool *pool, const struct ip *ip,
                                    int64_t now, struct arena *arena) {
     const struct source_record *r = map_get(s->sources, key_of(ip));

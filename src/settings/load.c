@@ -236,6 +236,8 @@ static int load(struct arena *arena, const struct config_node *root, const struc
     read_pools(&l);
     read_pool_files(&l);
     s->identity = identity_load(arena, root, s->state, s->pools, errors);
+    const struct config_node *dns = config_section_or_empty(root, "dns");
+    s->blocklists = blocklists_load(arena, root, config_has(dns, "zone-file"), errors);
     read_tls(&l);
     read_stores(&l);
     settings_listeners(&l);

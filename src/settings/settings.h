@@ -10,6 +10,7 @@
 #include "base/ip_range.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "identity/blocklist_settings.h"
 #include "identity/settings.h"
 #include "policy/tenant.h"
 #include "pool/pool.h"
@@ -75,6 +76,7 @@ struct settings {
     const char *const *pool_files; /* in which sites and pools are written */
     size_t pool_file_count;
     struct identity_settings identity;
+    struct blocklist_settings blocklists;
     const struct listener *listeners;
     size_t listener_count;
     const struct policy *policy; /* tenant, verdict, classify: policy_load, policy_close */

@@ -1,6 +1,7 @@
 /* configured.h - a plan from a configuration's text, for this room's tests. */
 #pragma once
 #include "cmocka_setup.h"
+#include "identity/blocklist_settings.h"
 #include "identity/plan.h"
 
 static const struct config_option ROOT[] = {
@@ -8,6 +9,8 @@ static const struct config_option ROOT[] = {
     {"site", CONFIG_TITLED, .options = site_options, .doc = "Sites."},
     {"pool", CONFIG_TITLED, .options = pool_options, .doc = "Pools."},
     {"identity", CONFIG_SECTION, .options = identity_options, .doc = "Identity."},
+    {"blocklists", CONFIG_SECTION, .options = blocklists_options, .doc = "Lists."},
+    {"blocklist", CONFIG_TITLED, .options = blocklist_options, .doc = "A list."},
     {.kind = CONFIG_END},
 };
 
@@ -16,6 +19,7 @@ struct configured {
     struct config_errors *errors;
     const struct pools *pools;
     struct identity_settings settings;
+    struct blocklist_settings blocklists, closed; /* where a zone file answers */
 };
 
 static inline struct configured configure(struct str text) {
@@ -26,6 +30,8 @@ static inline struct configured configure(struct str text) {
     struct pool_options options = {.node = STR("node.example.net"), .here = config_string(root, "here")};
     c.pools = pools_load(c.arena, root, &options, c.errors);
     c.settings = identity_load(c.arena, root, "/nowhere", c.pools, c.errors);
+    c.blocklists = blocklists_load(c.arena, root, false, c.errors);
+    c.closed = blocklists_load(c.arena, root, true, c.errors);
     return c;
 }
 

@@ -133,7 +133,8 @@ static void world_open(struct world *w) {
         .listed = TARGETS,
         .now = 1000,
         .polite = true};
-    w->watch = blocklist_watch_new(w->lists, 2, w->addresses, TARGETS, 7, w->now, NULL);
+    w->watch =
+        blocklist_watch_new(w->lists, 2, w->addresses, TARGETS, &blocklist_usual_pace, 7, w->now, NULL);
 }
 
 static const char *say(const struct world *w, const struct blocklist_question *q) {
@@ -166,7 +167,7 @@ static void live(struct world *w, int64_t ms) {
         const char *texts[ANSWERS] = {say(w, &q)};
         if (q.step == BLOCKLIST_ASK)
             assert_true(ip_is_v4(&w->addresses[q.address]) || w->lists[q.list].v6);
-        w->polite &= !w->asked[q.list] || w->now - w->asked_at[q.list] >= BLOCKLIST_GAP_MS;
+        w->polite &= !w->asked[q.list] || w->now - w->asked_at[q.list] >= blocklist_usual_pace.gap_ms;
         w->asked[q.list]++, w->asked_at[q.list] = w->now;
         answer_with(&answer, records, texts, w->temper[q.list] == SILENT);
         w->changes += blocklist_answer(w->watch, &q, &answer, w->now) != BLOCKLIST_SAME;
@@ -174,7 +175,7 @@ static void live(struct world *w, int64_t ms) {
 }
 
 static bool on_list(const struct world *w, size_t list, size_t address) {
-    return blocklist_entry(w->watch, list, address).listed;
+    return blocklist_entry(w->watch, list, address, w->now).listed;
 }
 
 static void test_listed_and_delisted(void **state) {
@@ -190,10 +191,10 @@ static void test_listed_and_delisted(void **state) {
     for (size_t l = 0; l < 2; l++)
         for (size_t i = 0; i < TARGETS; i++)
             assert_int_equal(on_list(&w, l, i), i == 1);
-    struct blocklist_entry entry = blocklist_entry(w.watch, 0, 1);
+    struct blocklist_entry entry = blocklist_entry(w.watch, 0, 1, w.now);
     assert_true(str_eq(entry.text, STR("SBL: a source of spam")) && entry.since > 3 * HOUR);
     blocklist_explain(w.watch, &(struct blocklist_question){BLOCKLIST_ASK, 0, 1, false}, STR("their words"));
-    assert_true(str_eq(blocklist_entry(w.watch, 0, 1).text, STR("their words")));
+    assert_true(str_eq(blocklist_entry(w.watch, 0, 1, w.now).text, STR("their words")));
     w.listed = TARGETS;
     live(&w, 3 * HOUR);
     assert_false(on_list(&w, 0, 1) || on_list(&w, 1, 1));
@@ -222,10 +223,14 @@ static void test_lists_that_fail(void **state) {
                 assert_int_equal(on_list(&w, 0, t), listed_before && t == 0);
                 assert_int_equal(on_list(&w, 1, t), listed_before && t == 0);
             }
+            live(&w, DAY); /* the last answer holds for a day */
+            assert_false(on_list(&w, 0, 0));
+            assert_int_equal(blocklist_entry(w.watch, 0, 0, w.now).forgotten, listed_before);
+            assert_int_equal(on_list(&w, 1, 0), listed_before);
             assert_int_equal(w.changes, listed_before ? 2 : 0);
             assert_false(blocklist_believed(w.watch, 0, &why));
             assert_true(why.len > 0);
-            assert_true(w.polite && w.asked[0] - asked < 60);
+            assert_true(w.polite && w.asked[0] - asked < 90);
             w.temper[0] = HONEST;
             live(&w, 2 * DAY);
             assert_true(blocklist_believed(w.watch, 0, &why));
@@ -243,11 +248,31 @@ static void test_reload(void **state) {
     live(&w, 3 * HOUR);
     struct ip fewer[] = {w.addresses[3], w.addresses[0]};
     struct blocklist_watch *next =
-        blocklist_watch_new(&w.lists[1], 1, fewer, COUNT(fewer), 7, w.now, w.watch);
-    assert_true(blocklist_entry(next, 0, 0).listed);
-    assert_true(str_eq(blocklist_entry(next, 0, 0).text, STR("listed")));
-    assert_false(blocklist_entry(next, 0, 1).listed);
+        blocklist_watch_new(&w.lists[1], 1, fewer, COUNT(fewer), &blocklist_usual_pace, 7, w.now, w.watch);
+    assert_true(blocklist_entry(next, 0, 0, w.now).listed);
+    assert_true(str_eq(blocklist_entry(next, 0, 0, w.now).text, STR("listed")));
+    assert_false(blocklist_entry(next, 0, 1, w.now).listed);
     blocklist_watch_free(next);
+    blocklist_watch_free(w.watch);
+}
+
+static void test_restored(void **state) {
+    (void)state;
+    struct world w;
+    world_open(&w);
+    blocklist_restore(w.watch, 0, 1, STR("their words"), 9000, 8000, w.now); /* of the future */
+    struct blocklist_entry entry = blocklist_entry(w.watch, 0, 1, w.now);
+    assert_true(entry.listed && entry.since == 1000 && entry.answered == 1000);
+    assert_true(str_eq(entry.text, STR("their words")));
+    blocklist_restore(w.watch, 1, 1, STR("old"), 0, w.now - DAY - 1, w.now);
+    assert_true(blocklist_entry(w.watch, 1, 1, w.now).forgotten);
+    w.temper[0] = SILENT;
+    live(&w, HOUR * 23);
+    assert_true(on_list(&w, 0, 1));
+    w.temper[0] = HONEST;
+    live(&w, 2 * DAY);
+    assert_false(on_list(&w, 0, 1));
+    assert_int_equal(w.changes, 2); /* delisted, both */
     blocklist_watch_free(w.watch);
 }
 
@@ -260,7 +285,8 @@ static void test_many(void **state) {
         many[i] = ip_of("10.0.0.0");
         many[i].bytes[14] = (unsigned char)(i >> 8), many[i].bytes[15] = (unsigned char)i;
     }
-    struct blocklist_watch *watch = blocklist_watch_new(list_of("bl.spamcop.net"), 1, many, MANY, 1, 0, NULL);
+    struct blocklist_watch *watch =
+        blocklist_watch_new(list_of("bl.spamcop.net"), 1, many, MANY, &blocklist_usual_pace, 1, 0, NULL);
     struct blocklist_question q;
     int64_t now = 0, when, asked = 0;
     while (now < HOUR) {
@@ -275,7 +301,8 @@ static void test_many(void **state) {
         assert_int_equal(blocklist_answer(watch, &q, &answer, now), BLOCKLIST_SAME);
         asked++;
     }
-    assert_in_range(asked, HOUR / BLOCKLIST_GAP_MS * 9 / 10, HOUR / BLOCKLIST_GAP_MS + 1);
+    assert_in_range(asked, HOUR / blocklist_usual_pace.gap_ms * 9 / 10,
+                    HOUR / blocklist_usual_pace.gap_ms + 1);
     blocklist_watch_free(watch);
     free(many);
 }
@@ -287,6 +314,7 @@ int main(void) {
         cmocka_unit_test(test_listed_and_delisted),
         cmocka_unit_test(test_lists_that_fail),
         cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_restored),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

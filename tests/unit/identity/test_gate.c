@@ -35,7 +35,7 @@ static bool feed(struct gate *g, const struct ip *ip, char letter, int64_t now) 
                    {'c', {FCRDNS_NOT_CONFIRMED, .why = STR("others")}},
                    {'u', {FCRDNS_UNASKED, .why = STR("timeout")}}};
     if (letter == 'w')
-        gate_witness(g, now);
+        gate_witness(g, false, 0, now);
     for (size_t i = 0; i < COUNT(answers); i++)
         if (answers[i].letter == letter)
             return gate_answer(g, ip, &answers[i].found, now);
@@ -53,7 +53,7 @@ static void test_one_address(void **state) {
     (void)state;
     struct ip ip = address(1);
     for (size_t i = 0; i < COUNT(CASES); i++) {
-        struct gate *g = gate_new(GATE_REQUIRE_FCRDNS);
+        struct gate *g = gate_new(GATE_REQUIRE_FCRDNS, GATE_AGAIN_MS);
         assert_true(gate_view(g, &ip, 0).usable);
         for (size_t j = 0; CASES[i].answers[j]; j++) {
             int64_t now = HOUR + (int64_t)j * CASES[i].step;
@@ -61,7 +61,7 @@ static void test_one_address(void **state) {
             struct gate_view view = gate_view(g, &ip, now);
             if (view.usable != (CASES[i].states[j] == '+'))
                 fail_msg("case %zu, answer %zu", i, j);
-            assert_int_equal(view.reason.len > 0, !view.usable);
+            assert_int_equal(view.reason.len > 0, !view.usable || view.doubted);
         }
         gate_free(g);
     }
@@ -69,10 +69,10 @@ static void test_one_address(void **state) {
 
 static void test_not_required(void **state) {
     (void)state;
-    struct gate *g = gate_new(GATE_REQUIRE_NONE);
+    struct gate *g = gate_new(GATE_REQUIRE_NONE, GATE_AGAIN_MS);
     struct ip ip = address(1);
     for (int64_t now = 0; now < 10 * HOUR; now += HOUR) {
-        gate_witness(g, now);
+        gate_witness(g, false, 0, now);
         assert_false(feed(g, &ip, 'n', now));
         assert_true(gate_view(g, &ip, now).usable);
     }
@@ -84,14 +84,14 @@ static void test_reload_forgets(void **state) {
     struct configured c =
         configure_good(STR("pool normal { addresses = {192.0.2.1, 192.0.2.3} }\n"
                            "pool rest { carries = {high-risk, relay, high-risk-relay} }\n"));
-    struct gate *g = gate_new(GATE_REQUIRE_FCRDNS);
+    struct gate *g = gate_new(GATE_REQUIRE_FCRDNS, GATE_AGAIN_MS);
     for (unsigned n = 1; n <= 4; n++)
         for (int64_t now = 0; now <= HOUR; now += HOUR) {
             struct ip ip = address(n);
             feed(g, &ip, 'w', now);
             feed(g, &ip, 'n', now);
         }
-    gate_reload(g, GATE_REQUIRE_FCRDNS, c.pools);
+    gate_reload(g, GATE_REQUIRE_FCRDNS, GATE_AGAIN_MS, c.pools);
     for (unsigned n = 1; n <= 4; n++) {
         struct ip ip = address(n);
         assert_int_equal(gate_view(g, &ip, HOUR).usable, n % 2 == 0);
@@ -119,7 +119,7 @@ static void test_lives(void **state) {
     (void)state;
     for (uint64_t life = 1; life <= 200; life++) {
         uint64_t seed = life * 0x9e3779b97f4a7c15u;
-        struct gate *g = gate_new(GATE_REQUIRE_FCRDNS);
+        struct gate *g = gate_new(GATE_REQUIRE_FCRDNS, GATE_AGAIN_MS);
         struct history past[ADDRESSES] = {0};
         int64_t now = 0, worked = -1;
         const char *letters = life % 3 == 0 ? "nncuu" : life % 3 == 1 ? "rncuw" : "nnnncu.w";
@@ -145,7 +145,7 @@ static void test_lives(void **state) {
                 if (gate_view(g, &other, now).usable)
                     continue;
                 assert_true(past[i].was_denied && worked >= past[i].denied_first);
-                assert_true(past[i].denied_last - past[i].denied_first >= GATE_BELIEVE_MS);
+                assert_true(past[i].denied_last - past[i].denied_first >= GATE_AGAIN_MS);
                 assert_true(now - past[i].denied_last <= GATE_HOLD_MS);
             }
         }
@@ -157,7 +157,7 @@ static void test_lives(void **state) {
 static void test_a_dead_resolver_rests_nobody(void **state) {
     (void)state;
     for (int silent = 0; silent < 2; silent++) {
-        struct gate *g = gate_new(GATE_REQUIRE_FCRDNS);
+        struct gate *g = gate_new(GATE_REQUIRE_FCRDNS, GATE_AGAIN_MS);
         for (int64_t now = 0; now < 3 * (int64_t)DAY; now += 7 * MINUTE)
             for (unsigned n = 0; n < ADDRESSES; n++) {
                 struct ip ip = address(n);
@@ -168,6 +168,52 @@ static void test_a_dead_resolver_rests_nobody(void **state) {
     }
 }
 
+/* A resolver that begins to deny everything while old answers are still in its cache: each address expires at
+ * its own time, and those that the cache still has are right. Nobody rests. */
+static void test_a_cache_is_no_witness(void **state) {
+    (void)state;
+    struct gate *g = gate_new(GATE_REQUIRE_FCRDNS, GATE_AGAIN_MS);
+    for (unsigned n = 0; n < ADDRESSES; n++) {
+        struct ip ip = address(n);
+        feed(g, &ip, 'r', n * 7 * MINUTE);
+    }
+    gate_witness(g, false, 3600, 0);
+    for (int64_t now = HOUR; now < 3 * HOUR; now += MINUTE / 2)
+        for (unsigned n = 0; n < ADDRESSES; n++) {
+            struct ip ip = address(n);
+            int64_t left = n * 7 * MINUTE + HOUR - now;
+            struct fcrdns cached = {FCRDNS_RIGHT, .ttl = (uint32_t)((left + 999) / 1000)};
+            struct fcrdns denied = {FCRDNS_NO_PTR, .why = STR("it has no PTR record"), .ttl = 60};
+            gate_answer(g, &ip, left > 0 ? &cached : &denied, now);
+            assert_true(gate_view(g, &ip, now).usable);
+        }
+    struct ip ip = address(1);
+    gate_witness(g, false, 3600, 3 * HOUR); /* now it was fetched */
+    struct fcrdns denied = {FCRDNS_NO_PTR, .why = STR("it has no PTR record"), .ttl = 60};
+    assert_true(gate_answer(g, &ip, &denied, 3 * HOUR));
+    gate_free(g);
+}
+
+static void test_restored(void **state) {
+    (void)state;
+    struct gate *g = gate_new(GATE_REQUIRE_FCRDNS, GATE_AGAIN_MS);
+    struct ip ip = address(1);
+    gate_restore(g, &ip, STR("no PTR"), HOUR, 2 * HOUR, 3 * HOUR);
+    struct gate_view view = gate_view(g, &ip, 3 * HOUR);
+    assert_true(!view.usable && view.belief == GATE_WRONG && str_eq(view.reason, STR("no PTR")));
+    assert_true(view.since == HOUR && view.answered == 2 * HOUR && view.next_ask <= 3 * HOUR);
+    feed(g, &ip, 'u', 3 * HOUR);
+    assert_false(gate_view(g, &ip, 2 * HOUR + GATE_HOLD_MS).usable);
+    assert_true(gate_view(g, &ip, 2 * HOUR + GATE_HOLD_MS + 1).usable);
+    gate_restore(g, &ip, STR("no PTR"), 9 * HOUR, 8 * HOUR, 3 * HOUR); /* of the future */
+    assert_false(gate_view(g, &ip, 3 * HOUR + GATE_HOLD_MS).usable);
+    assert_true(gate_view(g, &ip, 3 * HOUR + GATE_HOLD_MS + 1).usable);
+    assert_true(feed(g, &ip, 'r', 4 * HOUR));
+    view = gate_view(g, &ip, 4 * HOUR);
+    assert_true(view.usable && view.belief == GATE_RIGHT);
+    gate_free(g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_address),
@@ -175,6 +221,8 @@ int main(void) {
         cmocka_unit_test(test_reload_forgets),
         cmocka_unit_test(test_lives),
         cmocka_unit_test(test_a_dead_resolver_rests_nobody),
+        cmocka_unit_test(test_a_cache_is_no_witness),
+        cmocka_unit_test(test_restored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,8 @@
 #include <stdio.h>
 
 #define POOLS                                                                                                \
-    "pool normal { addresses = {192.0.2.1} }\n"                                                              \
-    "pool rest { carries = {high-risk, relay, high-risk-relay} addresses = {192.0.2.2} }\n"
+    "pool normal { class = on addresses = {192.0.2.1} }\n"                                                   \
+    "pool rest { class = rs carries = {high-risk, relay, high-risk-relay} addresses = {192.0.2.2} }\n"
 
 static void test_defaults(void **state) {
     (void)state;
@@ -110,8 +110,102 @@ static void test_servers(void **state) {
     configured_free(&c);
 }
 
+static void test_require(void **state) {
+    static const struct {
+        const char *text;
+        bool confirm, confirm_private;
+    } cases[] = {
+        {POOLS, false, false},
+        {POOLS "site s { ehlo = out.example.net }", false, false},
+        {POOLS "site s { ptr = \"m{class}{n}.example.net\" }", true, false},
+        {POOLS "site s { ptr = \"m{class}{n}.example.net\" }\nidentity { require = none }", false, true},
+        {POOLS "identity { require = fcrdns }", true, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct configured c = configure_good(str_of(cases[i].text));
+        assert_int_equal(c.settings.confirm, cases[i].confirm);
+        assert_int_equal(c.settings.confirm_private, cases[i].confirm_private);
+        assert_int_equal(c.settings.recheck_ms, 5 * 60 * 1000);
+        configured_free(&c);
+    }
+}
+
+#define ONE_LIST "blocklists { defaults = no }\nblocklist X { zone = \"bl.example.org\" "
+
+static void test_blocklists(void **state) {
+    static const struct {
+        const char *text, *error;
+        size_t count, closed;
+    } cases[] = {
+        {"", NULL, 5, 0},
+        {"blocklists { watch = yes }", NULL, 5, 5},
+        {"blocklists { watch = no }", NULL, 0, 0},
+        {"blocklists { defaults = no }", NULL, 0, 0},
+        {"blocklist PSBL { disabled = yes }", NULL, 4, 0},
+        {"blocklist \"spamhaus zen\" { zone = \"key.zen.dq.spamhaus.net\" }", NULL, 5, 0},
+        {"blocklist X { disabled = yes }", NULL, 5, 0},
+        {"blocklist X { zone = \"bl.example.org\" }", NULL, 6, 0},
+        {ONE_LIST "}", NULL, 1, 0},
+        {ONE_LIST "codes = {\"127.0.0.2 lists bad\", \"127.0.0.10-127.0.0.11 nothing\"} }", NULL, 1, 0},
+        {ONE_LIST "families = {ipv6} removal = \"https://x/%\" on-listing = tell }", NULL, 1, 0},
+        {"blocklists { defaults = no every = 1s gap = 10ms }", NULL, 0, 0},
+        {"blocklists { every = 1min }", "`every` is at least 5min"},
+        {"blocklists { gap = 100ms }", "`gap` is at least 200ms"},
+        {"blocklists { watch = no every = 1min }", NULL, 0, 0},
+        {"blocklist X { }", "needs a `zone`"},
+        {"blocklist X { zone = \"psbl.surriel.com\" }", "two blocklists have the zone"},
+        {"blocklist X { zone = \"a b\" }", "is no zone"},
+        {ONE_LIST "codes = {\"127.0.0.2 bad\"} }", "is no code"},
+        {ONE_LIST "codes = {\"192.0.2.1 lists\"} }", "is no code"},
+        {ONE_LIST "codes = {\"127.0.0.2\"} }", "is no code"},
+        {ONE_LIST "codes = {\"\"} }", "is no code"},
+        {ONE_LIST "codes = {\"127.0.0.9 nothing\"} }", "none of the codes lists"},
+        {ONE_LIST "families = {ipx} }", "neither ipv4 nor ipv6"},
+        {ONE_LIST "families = {} }", "is empty"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct configured c = configure(str_printf(arena, POOLS "%s", cases[i].text));
+        if (!cases[i].error && config_error_count(c.errors))
+            fail_msg("case %zu: %s", i, config_error_at(c.errors, 0));
+        if (cases[i].error &&
+            (!config_error_count(c.errors) || !strstr(config_error_at(c.errors, 0), cases[i].error)))
+            fail_msg("case %zu: no error", i);
+        if (!cases[i].error) {
+            assert_int_equal(c.blocklists.count, cases[i].count);
+            assert_int_equal(c.closed.count, cases[i].closed);
+        }
+        configured_free(&c);
+        arena_free(arena);
+    }
+}
+
+static void test_one_blocklist(void **state) {
+    (void)state;
+    struct configured c = configure_good(
+        STR(POOLS "blocklists { defaults = no on-listing = tell every = 2h }\n"
+                  "blocklist Own { zone = \"BL.example.org.\" families = {ipv4, ipv6} on-listing = rest\n"
+                  "  codes = {\"127.0.0.2 lists a source of spam\", \"127.0.0.10-127.0.0.11 refuses\"}\n"
+                  "  removal = \"https://bl.example.org/?ip=%\" }\n"
+                  "blocklist Other { zone = \"o.example.org\" }"));
+    const struct blocklist *own = &c.blocklists.lists[0], *other = &c.blocklists.lists[1];
+    assert_int_equal(c.blocklists.pace.round_ms, 2 * 3600 * 1000);
+    assert_true(str_eq(own->zone, STR("bl.example.org")) && own->v4 && own->v6 && !own->tells_only);
+    assert_true(own->code_count == 2 && own->codes[0].meaning == BLOCKLIST_LISTS);
+    assert_true(str_eq(own->codes[0].text, STR("a source of spam")));
+    assert_true(str_eq(own->codes[1].last, STR("127.0.0.11")) && own->codes[1].meaning == BLOCKLIST_REFUSES &&
+                own->codes[1].text.len);
+    assert_true(other->tells_only && other->v4 && !other->v6 && !other->code_count && !other->removal.len);
+    configured_free(&c);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_defaults), cmocka_unit_test(test_zones),
-                                       cmocka_unit_test(test_errors), cmocka_unit_test(test_servers)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_require),       cmocka_unit_test(test_blocklists),
+        cmocka_unit_test(test_one_blocklist), cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_zones),         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_servers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,170 @@
+/* The watch from the daemon's start to its end. */
+#include "cmd/watch.h"
+#include "base/clock.h"
+#include "base/map.h"
+#include "identity/watch_memory.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    TURN_MOST_MS = 1000, /* a reload is seen in time */
+    TURN_LEAST_MS = 5,
+    SWEEP_MS = 60 * 1000, /* what ends by the clock */
+    SAVE_MS = 10 * 60 * 1000,
+    SAVE_AGAIN_MS = 10 * 1000,
+};
+
+/* ---- memory ---- */
+
+static void recall_listing(struct watch *w, const struct watch_target *t, const struct watch_note *n) {
+    for (size_t i = 0; t->listed_at && i < w->settings->blocklists.count; i++)
+        if (str_eq_nocase(w->settings->blocklists.lists[i].zone, n->zone))
+            blocklist_restore(w->lists, i, t->listed_at - 1, n->text, n->since, n->answered, clock_wall_ms());
+}
+
+static void recall(struct watch *w) {
+    struct arena *arena = arena_new(0);
+    const struct watch_note *notes = NULL;
+    size_t count = 0;
+    struct str why = STR("");
+    char number[24];
+    int error = watch_memory_load(arena, w->path, &why, &notes, &count);
+    if (error && error != SLUICE_ENOTFOUND)
+        log_event(w->daemon->log, LOG_ERROR,
+                  "what the watch over the source addresses knew can't be read: it asks anew", "file",
+                  w->path, "why", str_c(arena, why), NULL);
+    for (size_t i = 0; i < count; i++) {
+        struct watch_target *t = watch_target(w, &notes[i].ip);
+        if (t && notes[i].zone.len)
+            recall_listing(w, t, &notes[i]);
+        else if (t)
+            gate_restore(w->gate, &t->ip, notes[i].text, notes[i].since, notes[i].answered, clock_wall_ms());
+    }
+    for (size_t i = 0; i < w->count; i++)
+        watch_tell(w, &w->targets[i]), watch_alert(w, &w->targets[i]);
+    snprintf(number, sizeof number, "%zu", count);
+    log_event(w->daemon->log, LOG_INFO, "watch over the source addresses opened", "remembered", number, NULL);
+    arena_free(arena);
+}
+
+/* What would rest an address. */
+static size_t gather(struct watch *w, struct arena *arena, struct watch_note **ret) {
+    size_t lists = w->settings->blocklists.count, count = 0, room = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < w->count; i++) {
+            struct watch_target *t = &w->targets[i];
+            struct gate_view view = gate_view(w->gate, &t->ip, clock_wall_ms());
+            struct blocklist_entry entry;
+            for (size_t l = 0; l < lists; l++) {
+                if (!watch_listed(w, t, l, &entry))
+                    continue;
+                if (pass && count < room)
+                    (*ret)[count] =
+                        (struct watch_note){t->ip, w->settings->blocklists.lists[l].zone,
+                                            str_copy(arena, entry.text), entry.since, entry.answered};
+                count++;
+            }
+            if (view.belief != GATE_WRONG)
+                continue;
+            if (pass && count < room)
+                (*ret)[count] = (struct watch_note){t->ip, STR(""), str_copy(arena, view.reason), view.since,
+                                                    view.answered};
+            count++;
+        }
+        if (!pass) {
+            *ret = arena_array(arena, struct watch_note, count);
+            room = count, count = 0;
+        }
+    }
+    return count;
+}
+
+struct saving {
+    const char *path;
+    struct str text;
+    int error;
+};
+
+static void save_offloaded(void *arg) {
+    struct saving *s = arg;
+    s->error = watch_memory_save(s->path, s->text);
+}
+
+static void save(struct watch *w) {
+    struct arena *arena = arena_new(0);
+    struct buf text __attribute__((cleanup(buf_free))) = {0};
+    struct watch_note *notes = NULL;
+    size_t count = gather(w, arena, &notes);
+    w->dirty = false;
+    w->save_at = clock_wall_ms() + SAVE_MS;
+    watch_memory_write(&text, notes, count);
+    struct saving saving = {.path = w->path, .text = buf_view(&text)};
+    offload(save_offloaded, &saving);
+    if (saving.error) {
+        log_event(w->daemon->log, LOG_ERROR,
+                  "what the watch over the source addresses knows can't be saved: a restart would forget it",
+                  "file", w->path, "error", error_text(saving.error), NULL);
+        w->dirty = true, w->save_failed = clock_wall_ms();
+    }
+    arena_free(arena);
+}
+
+static void save_when_due(struct watch *w) {
+    int64_t now = clock_wall_ms();
+    bool again = now - w->save_failed >= SAVE_AGAIN_MS || now < w->save_failed;
+    bool listed = false;
+    for (size_t i = 0; now >= w->save_at && !w->dirty && !listed && i < w->count; i++)
+        listed = w->targets[i].reasons[0] || w->targets[i].reasons[1];
+    if (again && (w->dirty || listed))
+        save(w);
+}
+
+/* ---- life ---- */
+
+void daemon_watch_open(struct daemon *d) {
+    struct watch *w = xcalloc(1, sizeof *w);
+    w->daemon = d;
+    w->path = str_printf(d->arena, "%s/%s", d->settings->state, WATCH_MEMORY_FILE).at;
+    d->watch = w;
+    watch_adopt(w, d->settings);
+    recall(w);
+}
+
+/* A listing that its list no longer confirms, an unconfirmed name that nobody can ask for any more. */
+static void sweep(struct watch *w, int64_t now) {
+    if (now < w->sweep_at && w->sweep_at <= now + SWEEP_MS)
+        return;
+    w->sweep_at = now + SWEEP_MS;
+    for (size_t i = 0; i < w->count; i++) {
+        struct watch_target *t = &w->targets[i];
+        if (!t->reasons[0] && !t->reasons[1] && !t->alerts[0] && !t->alerts[1])
+            continue;
+        watch_tell(w, t);
+        watch_alert(w, t);
+    }
+}
+
+void daemon_watch_sources(void *arg) {
+    struct daemon *d = arg;
+    struct watch *w = d->watch;
+    int error = 0;
+    do {
+        struct settings *s = flow_settings(&d->flow);
+        if (s != w->settings)
+            watch_adopt(w, s);
+        settings_unref(s);
+        int64_t next = watch_ask(w), now = clock_wall_ms();
+        sweep(w, now);
+        save_when_due(w);
+        int64_t wait = next - clock_wall_ms();
+        wait = wait < TURN_LEAST_MS ? TURN_LEAST_MS : wait > TURN_MOST_MS ? TURN_MOST_MS : wait;
+        error = waiters_wait(&w->news, clock_mono_ms() + wait);
+    } while (error != SLUICE_ECANCELLED);
+}
+
+void daemon_watch_close(struct daemon *d) {
+    if (d->watch)
+        watch_forget(d->watch);
+    free(d->watch);
+    d->watch = NULL;
+}

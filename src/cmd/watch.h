@@ -1,0 +1,71 @@
+/* watch.h - the watch over this node's source addresses: whether receivers can confirm their names, and
+ * whether blocklists have them (identity/gate.h, identity/blocklist.h).
+ *
+ * It belongs to the API's worker: its fibers ask the DNS, tell the workers what rests, raise alerts, and keep
+ * what is believed in <state>/watch.json. Opened before the workers run, so that no restart wakes anybody.
+ */
+#pragma once
+#include "cmd/daemon.h"
+#include "identity/blocklist.h"
+#include "identity/gate.h"
+#include "rt/fiber.h"
+
+/* An address of this node's site. */
+struct watch_target {
+    struct ip ip;
+    const struct pool *pool;
+    bool gated;       /* the gate asks about it */
+    bool asking;      /* at this moment */
+    size_t listed_at; /* its index for the blocklists + 1; 0: they are not asked about it */
+    char *reasons[2]; /* why it rests, as told to the workers; NULL: it does not. Index: enum watch_tells */
+    bool alerts[2];   /* an alert is open */
+};
+enum watch_tells { WATCH_LISTED, WATCH_UNCONFIRMED };
+enum watch_said { WATCH_SAID_NOTHING, WATCH_SAID_BELIEVED, WATCH_SAID_NOT };
+
+struct watch {
+    struct daemon *daemon;
+    struct settings *settings; /* lists and pools below are its */
+    struct gate *gate;
+    struct blocklist_watch *lists; /* NULL: none are watched */
+    struct watch_target *targets;
+    size_t count;
+    struct map *by_ip; /* address -> struct watch_target */
+    struct ip *listed; /* the addresses that blocklists are asked about */
+    struct watch_target **listed_targets;
+    size_t listed_count;
+    unsigned char *said; /* of each list, enum watch_said: what the log says of it */
+    uint64_t generation; /* of the five above */
+    size_t cursor;       /* of the gate's search */
+    unsigned asking;
+    int64_t gate_free_at, sweep_at, save_at, save_failed; /* wall ms */
+    bool dirty;                                           /* there is news to save */
+    struct waiters news;
+    const char *path;
+};
+
+/* ---- watch_adopt.c ---- */
+
+/* A configuration becomes the watch's: what is known of its addresses stays known. */
+void watch_adopt(struct watch *, struct settings *);
+void watch_forget(struct watch *);                                          /* frees all of it */
+struct watch_target *watch_target(const struct watch *, const struct ip *); /* NULL: not ours */
+
+/* ---- watch_ask.c ---- */
+
+/* Starts what is due; the wall ms of what comes next. In a fiber. */
+int64_t watch_ask(struct watch *);
+
+/* ---- watch_tell.c ---- */
+
+/* Compares what is believed of the address with what the workers were told, and tells the difference. */
+void watch_tell(struct watch *, struct watch_target *);
+/* Tells what they were told once more. */
+void watch_tell_again(struct watch *, const struct watch_target *);
+/* Raises the alerts that are true of it, and ends those that are over. */
+void watch_alert(struct watch *, struct watch_target *);
+/* Its address is no longer one of this node. */
+void watch_drop(struct watch *, struct watch_target *);
+/* Is it in force on the list, and when did that begin? */
+bool watch_listed(const struct watch *, const struct watch_target *, size_t list,
+                  struct blocklist_entry *ret);
