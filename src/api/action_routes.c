@@ -59,8 +59,7 @@ static void find_name(void *arg) {
         peer->name = str_printf(peer->arena, "uid%u", (unsigned)peer->uid);
 }
 
-/* The local user at the other end of the socket, by the kernel's word; empty when it hung up. */
-static struct str peer_name(struct request *request) {
+struct str request_peer(struct request *request) {
     struct evhttp_connection *connection = evhttp_request_get_connection(request->http);
     struct bufferevent *stream = connection ? evhttp_connection_get_bufferevent(connection) : NULL;
     struct ucred who;
@@ -93,7 +92,7 @@ void action_send(struct request *request) {
         request_fail(request, 400, "from, at least one to, and a message are wanted");
         return;
     }
-    submission.user = peer_name(request);
+    submission.user = request_peer(request);
     if (!submission.user.len) {
         request_fail(request, 400, "who sends this can't be told");
         return;

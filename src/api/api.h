@@ -7,6 +7,7 @@
  * status, pools, sources. Routes: docs/api.md.
  */
 #pragma once
+#include "api/senders.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/ip.h"
@@ -119,6 +120,16 @@ struct api_backend {
     /* Accepts a message as a submission. 0: *ret_id is its trace id, and it is durable. DENIED, INVALID:
      * refused for good; FULL, BUSY, IO: try later; *ret_why is the SMTP reply ("550 5.7.1 ..."). */
     int (*send)(void *arg, const struct api_submission *, struct trace_id *ret_id, struct buf *ret_why);
+    /* Who is restricted, released, allowed; with `tenants` every tenant and its limit. `tenant`: "" of all.
+     */
+    int (*senders)(void *arg, bool tenants, struct str tenant,
+                   void (*row)(void *to, const struct api_sender *), void *to, struct buf *ret_why);
+    /* Where one stands. NOTFOUND: nobody here is called that. */
+    int (*sender)(void *arg, const struct api_sender_query *,
+                  void (*row)(void *to, const struct api_standing *), void *to, struct buf *ret_why);
+    /* NOTFOUND; EXISTS: there was nothing to change. The row is how it is now. */
+    int (*sender_change)(void *arg, const struct api_sender_change *,
+                         void (*row)(void *to, const struct api_sender *), void *to, struct buf *ret_why);
     void (*metrics)(void *arg, void (*add)(void *to, const struct api_metric *), void *to);
 };
 

@@ -47,6 +47,14 @@ bool request_knows_only(struct request *, const char *const *names);
 const struct api_backend *api_backend_of(const struct api *);
 struct trace *api_trace(const struct api *);
 
+/* The local user at the other end of the socket, by the kernel's word; empty when it hung up. */
+struct str request_peer(struct request *);
+
+void senders_list(struct request *);
+void senders_show(struct request *);
+void senders_restrict(struct request *);
+void senders_release(struct request *);
+void senders_allow(struct request *);
 void trace_list(struct request *);
 void trace_one(struct request *);
 void queue_rows(struct request *);

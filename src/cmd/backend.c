@@ -2,7 +2,7 @@
 #include "cmd/daemon.h"
 
 #include "base/clock.h"
-#include "flow/accept.h"
+#include "flow/allowance.h"
 #include "flow/settle.h"
 #include "mail/mime.h"
 #include "mail/received.h"
@@ -96,6 +96,13 @@ static int64_t expire_of(struct daemon *d, struct str pool_name) {
     return pool && pool->expire > 0 ? pool->expire : s->delivery.expire_ms;
 }
 
+/* Of mail that has not had its turn yet. */
+static struct str waits_why(const struct spool_message *m) {
+    return allowance_not_before(m) > clock_wall_ms()
+               ? spool_attribute_get(m->attributes, m->attribute_count, ACCEPT_NOT_BEFORE_WHY)
+               : STR("");
+}
+
 /* False: the message ended meanwhile. */
 static bool entry_of(struct daemon *d, const struct queue_row *row, struct arena *arena,
                      struct api_queue_entry *ret) {
@@ -120,7 +127,7 @@ static bool entry_of(struct daemon *d, const struct queue_row *row, struct arena
         return false;
     *ret = (struct api_queue_entry){
         .expires = row->arrival + expire_of(d, row->pool),
-        .why = row->why,
+        .why = row->why.len ? row->why : waits_why(&m),
         .trace_id = m.trace_id,
         .sender = m.groups[group].reverse_path,
         .recipient = r->address,
@@ -469,5 +476,8 @@ const struct api_backend daemon_backend = {
     .sources = source_rows,
     .reload = reload_now,
     .send = send_message,
+    .senders = daemon_senders,
+    .sender = daemon_sender,
+    .sender_change = daemon_sender_change,
     .metrics = metrics,
 };

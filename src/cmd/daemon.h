@@ -63,5 +63,13 @@ void daemon_watch_open(struct daemon *);
 void daemon_watch_sources(void *arg);
 void daemon_watch_close(struct daemon *);
 
+/* Of the API's backend: backend_senders.c. */
+int daemon_senders(void *arg, bool tenants, struct str tenant, void (*row)(void *, const struct api_sender *),
+                   void *to, struct buf *ret_why);
+int daemon_sender(void *arg, const struct api_sender_query *,
+                  void (*row)(void *, const struct api_standing *), void *to, struct buf *ret_why);
+int daemon_sender_change(void *arg, const struct api_sender_change *,
+                         void (*row)(void *, const struct api_sender *), void *to, struct buf *ret_why);
+
 /* The verbs of the API; its `arg` is the daemon. */
 extern const struct api_backend daemon_backend;

@@ -149,6 +149,12 @@ struct limit_decision limit_decide(const struct limit_facts *f, struct arena *ar
     return d;
 }
 
+void limit_account(const struct limit_facts *f, enum limit_name n, uint64_t *ret_used, uint64_t *ret_most) {
+    struct account a = account_of(f, n);
+    *ret_used = a.used;
+    *ret_most = a.most;
+}
+
 struct str limit_standing_text(struct arena *arena, const struct limit_facts *f, enum limit_name n) {
     struct account a = account_of(f, n);
     if (!a.most)

@@ -83,6 +83,9 @@ struct limit_decision {
  * (the window slides on, so later it fits). */
 struct limit_decision limit_decide(const struct limit_facts *, struct arena *);
 
+/* How much of it is used, of how much; most 0: there is no such limit. */
+void limit_account(const struct limit_facts *, enum limit_name, uint64_t *ret_used, uint64_t *ret_most);
+
 /* "480 of 500 external recipients in an hour", for warnings, explain and `sender show`. */
 struct str limit_standing_text(struct arena *, const struct limit_facts *, enum limit_name);
 

@@ -40,6 +40,28 @@ const struct sending_policy *limit_policy_for(const struct tenant *t, struct str
     return best;
 }
 
+struct str limit_policy_why(struct arena *arena, const struct tenant *t, const struct sending_policy *p,
+                            struct str from) {
+    if (!p)
+        return t->policy_count ? STR("no policy of the tenant applies to it")
+                               : STR("the tenant has no policy");
+    if (is_default(p))
+        return STR("it applies where no other does");
+    struct str text = STR("");
+    if (p->sender_count)
+        text = str_printf(arena, "%.*s is one of its senders, ", STR_FMT(from));
+    for (size_t i = 0; p->group_count && i < t->group_count; i++)
+        if (among(p->groups, p->group_count, t->groups[i].name) &&
+            among(t->groups[i].members, t->groups[i].member_count, from))
+            text = str_printf(arena, "%.*s%.*s is in group %.*s, ", STR_FMT(text), STR_FMT(from),
+                              STR_FMT(t->groups[i].name));
+    if (p->domain_count)
+        text = str_printf(arena, "%.*s%.*s is one of its domains, ", STR_FMT(text),
+                          STR_FMT(address_split(from).domain));
+    return str_printf(arena, "%.*s%spriority %u", STR_FMT(text), text.len ? "" : "it names nobody, ",
+                      (unsigned)p->priority);
+}
+
 uint32_t limit_of_tenant(const struct tenant *t, int64_t now) {
     if (!t->licences)
         return 0;

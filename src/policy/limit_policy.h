@@ -12,6 +12,10 @@
  * is none. */
 const struct sending_policy *limit_policy_for(const struct tenant *, struct str from);
 
+/* Why that one applies, in words: "contoso.com is one of its domains, priority 10". In the arena. */
+struct str limit_policy_why(struct arena *, const struct tenant *, const struct sending_policy *,
+                            struct str from);
+
 /* External recipients in 24 hours by the tenant's licences and age; 0: it has no limit. */
 uint32_t limit_of_tenant(const struct tenant *, int64_t now);
 

@@ -1,0 +1,167 @@
+/* backend_senders.c - what the API asks about senders and tenants, and does to them. */
+#include "cmd/daemon.h"
+#include "cmd/senders.h"
+
+#include "alert/alert.h"
+#include "policy/limit_policy.h"
+#include <stdlib.h>
+
+struct asking {
+    struct daemon *daemon;
+    struct arena *arena;
+    struct settings *settings;
+    struct senders from;
+};
+
+static void begin(struct asking *a, struct daemon *d) {
+    *a = (struct asking){.daemon = d, .arena = arena_new(0), .settings = flow_settings(&d->flow)};
+    a->from = (struct senders){
+        .sending = d->flow.sending, .policy = a->settings->policy, .now = sending_now(d->flow.sending)};
+}
+
+static void end(struct asking *a) {
+    settings_unref(a->settings);
+    arena_free(a->arena);
+}
+
+/* ---- lists ---- */
+
+static void list_tenants(struct asking *a, struct str only, void (*row)(void *, const struct api_sender *),
+                         void *to) {
+    for (size_t i = 0; i < a->settings->policy->tenant_count; i++) {
+        const struct tenant *t = &a->settings->policy->tenants[i];
+        struct sender_state state = {0};
+        struct api_sender out;
+        if (only.len && !str_eq_nocase(only, t->name))
+            continue;
+        sending_find(a->from.sending, SENDER_TENANT, t->name, &state);
+        state.kind = SENDER_TENANT;
+        senders_row(&a->from, t->name, t->name, &state, a->arena, &out);
+        row(to, &out);
+    }
+}
+
+static int by_name(const void *x, const void *y) {
+    const struct sending_entry *a = x, *b = y;
+    return str_cmp(a->name, b->name);
+}
+
+int daemon_senders(void *arg, bool tenants, struct str only, void (*row)(void *, const struct api_sender *),
+                   void *to, struct buf *ret_why) {
+    struct asking a;
+    (void)ret_why;
+    begin(&a, arg);
+    if (tenants) {
+        list_tenants(&a, only, row, to);
+        end(&a);
+        return 0;
+    }
+    struct sending_entry *entries;
+    size_t count = sending_list(a.from.sending, a.arena, &entries);
+    if (count)
+        qsort(entries, count, sizeof *entries, by_name);
+    for (size_t i = 0; i < count; i++) {
+        struct sender_name name;
+        struct str why;
+        struct api_sender out;
+        if (entries[i].state.kind == SENDER_TENANT)
+            continue;
+        bool ours = sender_name_read(a.settings->policy, entries[i].name, a.arena, &name, &why);
+        struct str tenant = ours ? name.tenant->name : STR("");
+        if (only.len && !str_eq_nocase(only, tenant))
+            continue;
+        senders_row(&a.from, entries[i].name, tenant, &entries[i].state, a.arena, &out);
+        row(to, &out);
+    }
+    end(&a);
+    return 0;
+}
+
+int daemon_sender(void *arg, const struct api_sender_query *query,
+                  void (*row)(void *, const struct api_standing *), void *to, struct buf *ret_why) {
+    struct asking a;
+    struct api_standing standing;
+    begin(&a, arg);
+    int error = senders_standing(&a.from, query, a.arena, &standing, ret_why);
+    if (!error)
+        row(to, &standing);
+    end(&a);
+    return error;
+}
+
+/* ---- changes ---- */
+
+static void alert_over(struct asking *a, const struct senders_one *one) {
+    static const enum alert_kind kinds[] = {[SENDER_USER] = ALERT_SENDER_RESTRICTED,
+                                            [SENDER_CONNECTOR] = ALERT_CONNECTOR_SUSPICIOUS,
+                                            [SENDER_TENANT] = ALERT_TENANT_RESTRICTED};
+    alert_raise(a->daemon->flow.alerts, &(struct alert){
+                                            .kind = kinds[one->name.kind],
+                                            .subject = one->name.whole,
+                                            .tenant = one->name.tenant ? one->name.tenant->name : STR(""),
+                                            .text = STR("released by an operator"),
+                                            .over = true,
+                                        });
+}
+
+static bool restrict_one(struct asking *a, const struct senders_one *one,
+                         const struct api_sender_change *change) {
+    const struct sender_event event = {
+        .cause = CAUSE_OPERATOR,
+        .action = LIMIT_RESTRICT,
+        .reason = change->reason.len ? change->reason : STR("an operator restricted it"),
+        .by = change->by,
+    };
+    return sending_exceed(a->from.sending, one->name.kind, one->name.whole,
+                          one->name.tenant ? one->name.tenant->name : STR(""), &event) != SENDER_UNCHANGED;
+}
+
+static int apply(struct asking *a, const struct senders_one *one, const struct api_sender_change *change,
+                 struct buf *ret_why) {
+    switch (change->verb) {
+    case API_SENDER_RESTRICT:
+        if (restrict_one(a, one, change))
+            return 0;
+        buf_printf(ret_why, "%.*s is restricted already", STR_FMT(one->name.whole));
+        return SLUICE_EEXISTS;
+    case API_SENDER_RELEASE:
+        if (sending_release(a->from.sending, one->name.kind, one->name.whole, change->by)) {
+            alert_over(a, one);
+            return 0;
+        }
+        buf_printf(ret_why, "%.*s isn't restricted", STR_FMT(one->name.whole));
+        return SLUICE_EEXISTS;
+    case API_SENDER_ALLOW:
+        break;
+    }
+    sending_allow(a->from.sending, one->name.kind, one->name.whole, change->until, change->by);
+    if (sender_is_restricted(&one->state, a->from.now))
+        alert_over(a, one);
+    return 0;
+}
+
+int daemon_sender_change(void *arg, const struct api_sender_change *change,
+                         void (*row)(void *, const struct api_sender *), void *to, struct buf *ret_why) {
+    static const char *const words[] = {[API_SENDER_RESTRICT] = "sender restricted",
+                                        [API_SENDER_RELEASE] = "sender released",
+                                        [API_SENDER_ALLOW] = "sender allowed"};
+    struct asking a;
+    struct senders_one one;
+    begin(&a, arg);
+    int error = senders_find(&a.from, change->name, change->tenant, a.arena, &one, ret_why);
+    if (!error)
+        error = apply(&a, &one, change, ret_why);
+    if (!error) {
+        struct sender_state state = {.kind = one.name.kind};
+        struct api_sender out;
+        sending_find(a.from.sending, one.name.kind, one.name.whole, &state);
+        senders_row(&a.from, one.name.whole, one.name.tenant ? one.name.tenant->name : STR(""), &state,
+                    a.arena, &out);
+        row(to, &out);
+        log_event(a.daemon->log, LOG_WARNING, words[change->verb], "name", str_c(a.arena, one.name.whole),
+                  "by", str_c(a.arena, change->by), "reason",
+                  change->reason.len ? str_c(a.arena, change->reason) : NULL, NULL);
+    }
+    end(&a);
+    return error;
+}
