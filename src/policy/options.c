@@ -2,6 +2,7 @@
 #include "policy/tenant.h"
 
 static const char *const failure_words[] = {"defer", "regular", "high-risk", NULL};
+static const char *const too_large_words[] = {"regular", "high-risk", "refuse", NULL};
 
 static const struct config_option connector_options[] = {
     {.name = "addresses",
@@ -144,6 +145,11 @@ const struct config_option tenant_options[] = {
      .kind = CONFIG_STRING,
      .preset_doc = "long ago",
      .doc = "The tenant's first day, like `2026-10-01` (UTC)."},
+    {.name = "on-failure",
+     .kind = CONFIG_ENUM,
+     .words = failure_words,
+     .preset_doc = "as `verdict` says",
+     .doc = "When no scanner answers for a message of this tenant."},
     {.name = "group",
      .kind = CONFIG_TITLED,
      .options = group_options,
@@ -162,17 +168,44 @@ const struct config_option verdict_options[] = {
      .kind = CONFIG_STRING,
      .preset_doc = "none",
      .doc = "Header that marks spam, `Name: value`, believed from connectors with `trust-verdict`."},
+    {.name = "malware-header",
+     .kind = CONFIG_STRING,
+     .preset_doc = "none",
+     .doc = "Header that marks malware, `Name: value`, believed likewise: such mail is refused."},
     {.name = "rspamd",
      .kind = CONFIG_STRING,
-     .inactive = true,
      .preset_doc = "none",
-     .doc = "URL of Rspamd's worker."},
+     .doc = "Rspamd's worker, `http://127.0.0.1:11333`. Several scanners, and others: `scanner`."},
+    {.name = "timeout",
+     .kind = CONFIG_DURATION,
+     .preset = "20s",
+     .min = 100,
+     .max = 5 * 60 * 1000,
+     .doc = "How long the scanners may take for a message, all of them together."},
     {.name = "on-failure",
      .kind = CONFIG_ENUM,
      .preset = "defer",
      .words = failure_words,
-     .inactive = true,
-     .doc = "When the scanner fails: `defer` the mail, or take it as `regular` or `high-risk`."},
+     .doc = "When no scanner answers: `defer` the mail (451 4.7.1), or take it as `regular` or `high-risk`."},
+    {.name = "too-large",
+     .kind = CONFIG_ENUM,
+     .preset = "regular",
+     .words = too_large_words,
+     .doc = "Mail that is longer than `max-size` of every scanner: take it as `regular` or `high-risk`, or "
+            "`refuse` it (552 5.3.4)."},
+    {.name = "spam-actions",
+     .kind = CONFIG_LIST,
+     .preset_doc = "add header, rewrite subject, soft reject, reject, quarantine, discard, spam",
+     .doc = "What a scanner says that means spam: Rspamd's actions; spamd says `spam` or `ham`."},
+    {.name = "malware-symbols",
+     .kind = CONFIG_LIST,
+     .preset_doc = "*_VIRUS, CLAMAV",
+     .doc = "Symbols that mean malware, whatever their score; `*` stands for anything."},
+    {.name = "refuse",
+     .kind = CONFIG_LIST,
+     .preset_doc = "none: spam leaves from the high-risk pool, malware never",
+     .doc = "What a scanner says that refuses the message: 550 5.7.1, with `soft reject` and `greylist` 451 "
+            "4.7.1."},
     {.kind = CONFIG_END},
 };
 

@@ -33,7 +33,8 @@ struct scan_facts {
 };
 
 struct scan_result {
-    bool failed; /* no scanner gave an answer: `why` says which said what; the rest is not set */
+    bool failed;    /* no scanner gave an answer: `why` says which said what; the rest is not set */
+    bool too_large; /* nor was one asked: the message is too long for all of them */
     struct str why;
     enum scan_verdict verdict;
     struct str scanner; /* its name */
@@ -64,14 +65,18 @@ struct scan_health {
 };
 
 struct scan_watcher {
+    /* The calling worker's resolver, for probes. */
+    struct resolver *(*resolver)(void *arg);
     /* A scanner went down or came back. Any worker, from a fiber or not; views are valid during the call. */
     void (*changed)(void *arg, const struct scan_health *);
     void *arg;
 };
 
-/* `workers`: how many there are, the API's included (rt_count() + 1). The watcher may be NULL. */
+/* `workers`: how many there are, the API's included (rt_count() + 1). The watcher may be NULL; it is copied.
+ */
 struct scan_service *scan_service_new(unsigned workers, const struct scan_watcher *);
-/* When no fiber is left, and the loops still exist. Accepts NULL, returns NULL. */
+/* When no fiber uses it any more, and the loops still exist (rt_at_end), or from the only worker that used
+ * it. Accepts NULL, returns NULL. */
 struct scan_service *scan_service_free(struct scan_service *);
 
 /* Tells which scanners there are now: at the start and after a reload. State is kept by name and place. Any

@@ -1,0 +1,16 @@
+/* rspamd.h - Rspamd's HTTP protocol: /checkv2 and its answer in JSON.
+ * https://docs.rspamd.com/developers/protocol/
+ */
+#pragma once
+#include "scan/words.h"
+
+enum { RSPAMD_ANSWER_MAX = 1 << 20, RSPAMD_RECIPIENTS_MAX = 500 };
+
+/* The head of the request; the message of `size` bytes follows. */
+void rspamd_request(struct buf *, const struct scanner_settings *, const struct scan_facts *, uint64_t size);
+void rspamd_ping(struct buf *, const struct scanner_settings *);
+
+/* The body of an answer to /checkv2. 0 and the verdict with all that belongs to it; SYNTAX: *ret_why, in
+ * `arena`. `scanner` of the result is set before. */
+[[nodiscard]] int rspamd_answer(struct str json, const struct scan_settings *, struct arena *,
+                                struct scan_result *ret, struct str *ret_why);
