@@ -48,6 +48,7 @@ static void status(void *arg, void (*add)(void *, const char *, const char *, in
     add(to, "spool_full", NULL, spool.full);
     add(to, "spool_failed_commits", NULL, (int64_t)spool.failed_commits);
     add(to, "spool_damages", NULL, (int64_t)spool.damages);
+    daemon_scanner_status(d, arena, add, to);
     settings_unref(s);
     arena_free(arena);
 }
@@ -76,6 +77,7 @@ static void metrics(void *arg, void (*add)(void *, const struct api_metric *), v
     };
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
         add(to, &gauges[i]);
+    daemon_scanner_metrics(d, arena, add, to);
     arena_free(arena);
 }
 

@@ -71,5 +71,11 @@ int daemon_sender(void *arg, const struct api_sender_query *,
 int daemon_sender_change(void *arg, const struct api_sender_change *,
                          void (*row)(void *, const struct api_sender *), void *to, struct buf *ret_why);
 
+/* Rows of the scanners, for the status and the metrics of daemon_backend. */
+void daemon_scanner_status(struct daemon *, struct arena *,
+                           void (*add)(void *, const char *, const char *, int64_t), void *to);
+void daemon_scanner_metrics(struct daemon *, struct arena *, void (*add)(void *, const struct api_metric *),
+                            void *to);
+
 /* The verbs of the API; its `arg` is the daemon. */
 extern const struct api_backend daemon_backend;

@@ -154,6 +154,18 @@ static json_t *arc_json(struct arena *arena, const struct arc_verdict *arc) {
     return object;
 }
 
+static void put_judged(const struct explain_view *v, json_t *root) {
+    struct arena *arena = v->cli->arena;
+    const struct judgement *j = &v->result.judged;
+    put(root, "verdict", json_string(verdict_name(j->verdict)));
+    put(root, "verdict_reason", text(arena, j->why));
+    put(root, "scanner", text(arena, j->scan.scanner));
+    put(root, "scanner_action", text(arena, j->scan.action));
+    put(root, "score", text(arena, j->score));
+    put(root, "symbols", text(arena, j->symbols));
+    put(root, "not_scanned", text(arena, j->not_scanned));
+}
+
 static void put_arrival(const struct explain_view *v, json_t *root) {
     struct arena *arena = v->cli->arena;
     const struct explain_result *r = &v->result;
@@ -250,6 +262,7 @@ void explain_json(const struct explain_view *v) {
     put(root, "directionality", json_string(r->outside ? "Incoming" : "Originating"));
     put(root, "relayed", json_boolean(r->by.relayed));
     put_arrival(v, root);
+    put_judged(v, root);
     put(root, "class", accepted ? text(arena, str_of(mail_class_name(r->decision.class))) : json_null());
     put(root, "rule", text(arena, r->decision.rule));
     put(root, "reason", text(arena, r->decision.reason));

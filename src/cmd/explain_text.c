@@ -135,6 +135,23 @@ static void print_ended(struct cli *cli, const struct envelope *e) {
                                     STR_FMT(outcome_line(cli->arena, &e->copies[i].ended))));
 }
 
+/* Who judged it, and how. */
+static void print_judged(struct cli *cli, const struct judgement *j) {
+    struct arena *a = cli->arena;
+    if (j->scanned)
+        explain_line(cli, "scanned",
+                     str_printf(a, "by %.*s in %lld ms: %.*s, score %.*s", STR_FMT(j->scan.scanner),
+                                (long long)j->scan.took_ms, STR_FMT(j->scan.action), STR_FMT(j->score)));
+    if (j->symbols.len)
+        explain_line(cli, "symbols", j->symbols);
+    if (j->not_scanned.len)
+        explain_painted(cli, "WARNING", CLI_YELLOW, j->not_scanned);
+    if (j->verdict != VERDICT_CLEAN)
+        explain_line(
+            cli, "verdict",
+            str_printf(a, "%s%s%.*s", verdict_name(j->verdict), j->why.len ? ": " : "", STR_FMT(j->why)));
+}
+
 void explain_text(const struct explain_view *v) {
     const struct explain_result *r = &v->result;
     struct cli *cli = v->cli;
@@ -151,6 +168,7 @@ void explain_text(const struct explain_view *v) {
                                 : r->by.relayed ? ", relayed for others"
                                                 : ""));
     print_arrival(cli, v);
+    print_judged(cli, &r->judged);
     if (refusal.len) {
         explain_line(cli, "refused", refusal);
         return;

@@ -1,6 +1,7 @@
 #include "cmd/daemon.h"
 
 #include "base/clock.h"
+#include "flow/judge.h"
 #include "policy/certificate.h"
 #include "rt/fiber.h"
 #include "rt/tls_peer.h"
@@ -98,6 +99,7 @@ static void retire(struct flow_worker *here, struct resolver *next) {
 
 void daemon_close_resolvers(void *arg) {
     struct daemon *d = arg;
+    d->flow.scan = scan_service_free(d->flow.scan);
     for (unsigned i = 0; i <= rt_count(d->rt); i++) {
         struct flow_worker *fw = &d->flow.workers[i];
         free_retired(fw, INT64_MAX);
@@ -205,6 +207,7 @@ static void apply(struct daemon *d, struct settings *next, struct tls_context *t
     log_set_level(d->log, next->log_level);
     for (size_t i = 0; tls && i < d->listener_count; i++)
         d->listeners[i].tls = tls;
+    judge_reload(&d->flow, next);
     settings_unref(d->settings);
     d->settings = next;
     arena_free(arena);

@@ -289,6 +289,8 @@ static int open_rooms(struct daemon *d) {
     if (!error)
         error = open_workers(d);
     if (!error)
+        judge_open(&d->flow, d->settings);
+    if (!error)
         error = open_queue(d);
     if (!error)
         error = open_spool(d); /* first of what is on disk: it knows who else uses the state folder */

@@ -58,7 +58,7 @@ static void heading(struct cli *cli, const struct trace_event *e) {
          list(cli, e->tenant, named(cli, "connector", e->connector), named(cli, "user", e->user)));
     fact(cli, "checks",
          list(cli, named(cli, "SPF", e->spf), named(cli, "DKIM", e->dkim), named(cli, "ARC", e->arc)));
-    fact(cli, "verdict", e->verdict);
+    fact(cli, "verdict", list(cli, e->verdict, named(cli, "score", e->score), e->symbols));
 }
 
 static void class_of(struct cli *cli, const struct trace_event *e) {

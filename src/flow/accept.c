@@ -117,9 +117,9 @@ static void gather_facts(const struct acceptance *a, struct classify_facts *fact
         .relay_dkim = policy->relay_dkim,
         .aaaa = policy->aaaa,
     };
-    if (!a->own_report)
-        facts->verdict = verdict_of(a->arena, policy, a->by.connector, header, a->content->gtube.found,
-                                    &facts->verdict_why);
+    facts->verdict = a->judged.verdict;
+    facts->verdict_why = a->judged.why;
+    facts->unscanned_is_risk = a->judged.unscanned_is_risk;
     classify_domains(a->arena, a->reverse_path, accept_from_address(a->arena, header), facts);
 }
 
@@ -132,6 +132,9 @@ int accept_classify(struct flow *flow, const struct acceptance *a, struct classi
         classify_run(ret_facts, flow_here(flow)->resolver, deadline, a->arena, ret_decision, ret_refusal);
     if (error)
         return error;
+    if (a->judged.not_scanned.len && ret_facts->verdict_why.at != a->judged.not_scanned.at)
+        ret_decision->reason =
+            str_printf(a->arena, "%.*s; %.*s", STR_FMT(ret_decision->reason), STR_FMT(a->judged.not_scanned));
     struct str own = a->by.tenant ? a->by.tenant->pools[ret_decision->class] : STR("");
     *ret_pool = pool_for_class(a->settings->pools, ret_decision->class, own, flow_random(flow));
     return 0;
@@ -195,6 +198,8 @@ void accept_trace_facts(const struct acceptance *a, struct trace_event *event) {
     event->spf = results_spf_text(a->arena, &a->verified);
     event->dkim = results_dkim_text(a->arena, &a->verified);
     event->arc = results_arc_text(a->arena, &a->verified);
+    event->score = a->judged.score;
+    event->symbols = a->judged.symbols;
     event->directionality = a->outside ? TRACE_DIRECTION_INCOMING : TRACE_DIRECTION_ORIGINATING;
     event->recipient_count = (int64_t)envelope_leaving(&a->envelope);
     event->reference = a->references.len ? a->references : STR_NULL;
@@ -209,6 +214,8 @@ void accept_refused(struct flow *flow, const struct acceptance *a, const struct 
                                 .recipient = recipient,
                                 .reply = outcome_line(a->arena, why)};
     accept_trace_facts(a, &event);
+    if (a->judged.verdict != VERDICT_CLEAN)
+        event.verdict = str_of(verdict_name(a->judged.verdict));
     flow_trace(flow, &event);
     FLOW_COUNT(flow, refused, 1);
     log_event(flow->log, LOG_INFO, "refused", "trace_id", a->id.text, "from",
@@ -381,6 +388,8 @@ static struct outcome accept_allowed(struct flow *flow, struct acceptance *a,
     struct outcome refusal;
     struct spool_group *groups;
     size_t count;
+    if (!judge(flow, a, &refusal))
+        return refusal;
     if (accept_classify(flow, a, &facts, &decision, &pool, &refusal) != 0)
         return refusal;
     if (facts.verdict == VERDICT_SPAM)

@@ -6,6 +6,7 @@
 #pragma once
 #include "flow/content.h"
 #include "flow/flow.h"
+#include "flow/judge.h"
 #include "policy/attribute.h"
 #include "policy/classify.h"
 #include "policy/envelope.h"
@@ -32,9 +33,11 @@ struct acceptance {
     struct str helo;
     struct ip client;
     struct ip told_ip; /* the client that a trusted peer named (XFORWARD); none: `client` it is */
-    struct str told_helo, told_why;  /* "" : nobody told */
-    struct original_client original; /* who it came from before our own hops */
-    struct arrival_result verified;  /* SPF, DKIM, ARC; `checked` false for our own mail */
+    struct str told_helo, told_why;     /* "" : nobody told */
+    struct original_client original;    /* who it came from before our own hops */
+    struct arrival_result verified;     /* SPF, DKIM, ARC; `checked` false for our own mail */
+    struct str tls_version, tls_cipher; /* of the session; "" none */
+    struct judgement judged;            /* step 4 */
     struct str envid;
     enum spool_ret ret;
     uint8_t flags;                    /* SPOOL_8BITMIME ... */

@@ -91,6 +91,7 @@ int content_add(struct content *c, struct str bytes) {
     if (c->error)
         return c->error;
     gtube_feed(&c->gtube, bytes);
+    eicar_feed(&c->eicar, bytes);
     if (c->whole)
         return add_body(c, bytes);
     buf_str(&c->head, bytes);

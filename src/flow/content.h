@@ -32,6 +32,7 @@ struct content {
     bool header_too_long;
     unsigned forged; /* fields that were taken out */
     struct gtube_finder gtube;
+    struct eicar_finder eicar;
     struct arrival *arrival; /* NULL: nothing is verified */
     struct body_hash *hash;  /* NULL: no digest is wanted */
     struct scan_copy *copy;  /* what goes to the spool, once more; NULL: nobody will look */

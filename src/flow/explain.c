@@ -89,7 +89,10 @@ static bool address_it(const struct settings *s, const struct explain_request *q
 static bool read_it(struct flow *flow, const struct explain_request *q, struct acceptance *a,
                     struct outcome *ret_refusal) {
     struct content_settings settings = {
-        .authserv_id = a->settings->node, .verify = a->outside || a->by.relayed, .now = a->arrival};
+        .authserv_id = a->settings->node,
+        .verify = a->outside || a->by.relayed,
+        .now = a->arrival,
+        .scan = judge_looks(a->settings) ? judge_copy_place(flow, a->settings, a->arena) : NULL};
     struct content *content = a->content = content_new(flow, a->arena, &settings);
     int error = content_add(content, q->message);
     if (!error)
@@ -188,7 +191,9 @@ static void steps(struct flow *flow, const struct explain_request *q, struct acc
     r->verified = a->verified;
     r->no_report = arrival_unverified(&a->verified, a->reverse_path, a->arena);
     r->from_domain = address_split(accept_from_address(a->arena, &a->content->header)).domain;
-    if (accept_classify(flow, a, &r->facts, &r->decision, &r->pool, &r->refusal) != 0)
+    bool good = judge(flow, a, &r->refusal);
+    r->judged = a->judged;
+    if (!good || accept_classify(flow, a, &r->facts, &r->decision, &r->pool, &r->refusal) != 0)
         return;
     r->refusal = accepted();
     r->signer_count = rewrite_signers(a, &r->decision, r->signers);

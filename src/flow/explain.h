@@ -31,6 +31,7 @@ struct explain_result {
     struct outcome refusal; /* fate DONE: it would be accepted; else the reply */
     struct original_client original;
     struct arrival_result verified; /* `checked` false: our own mail */
+    struct judgement judged;
     struct classify_facts facts;
     struct decision decision;
     const struct pools *all;   /* of the settings */

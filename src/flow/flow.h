@@ -15,6 +15,7 @@
 
 struct trace;
 struct alerts;
+struct scan_service;
 struct tls_context;
 
 /* What `sluice status` and the metrics count, since start. */
@@ -23,6 +24,10 @@ struct tls_context;
     X(accepted, "messages accepted")                                                                         \
     X(recipients, "recipients accepted")                                                                     \
     X(refused, "commands and messages refused")                                                              \
+    X(scanned, "messages that a scanner judged")                                                             \
+    X(unscanned, "messages that no scanner could judge")                                                     \
+    X(spam, "messages judged spam and not refused for it")                                                   \
+    X(malware, "messages refused for malware")                                                               \
     X(delivered, "recipients delivered")                                                                     \
     X(deferred, "attempts that ended with later")                                                            \
     X(failed, "recipients failed")                                                                           \
@@ -60,7 +65,8 @@ struct flow {
     struct trace *trace;
     struct alerts *alerts; /* alert/alert.h */
     struct queue *queue;
-    struct sending *sending; /* policy/sending.h */
+    struct scan_service *scan; /* scan/scan.h; NULL in explain */
+    struct sending *sending;   /* policy/sending.h */
     struct tls_context *client_tls;
     struct flow_worker *workers; /* rt_count() + 1: the last is the API's */
     _Atomic bool stopping;

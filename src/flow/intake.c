@@ -165,6 +165,8 @@ static struct smtp_reply hook_mail(void *arg, const struct smtp_session *session
         .helo = str_copy(arena, session->helo),
         .client = session->peer,
         .original = {.ip = session->peer},
+        .tls_version = str_of(session->tls_version),
+        .tls_cipher = str_of(session->tls_cipher),
         .envid = mail->envid.at ? str_copy(arena, mail->envid) : STR(""),
         .ret = (enum spool_ret)mail->ret,
         .flags = (uint8_t)((mail->body == SMTP_BODY_8BITMIME ? SPOOL_8BITMIME : 0) |
@@ -239,6 +241,7 @@ static struct smtp_reply hook_data_begin(void *arg, const struct smtp_session *s
         .verify = a->outside || a->by.relayed,
         .digest = accept_signs(a->settings),
         .now = a->arrival,
+        .scan = judge_looks(a->settings) ? judge_copy_place(in->flow, a->settings, a->arena) : NULL,
     };
     (void)session;
     a->content = content_new(in->flow, a->arena, &settings);

@@ -30,6 +30,13 @@ static enum answer is_malware(struct inquiry *q) {
     return YES;
 }
 
+static enum answer is_unscanned(struct inquiry *q) {
+    if (q->facts->verdict != VERDICT_UNSCANNED || !q->facts->unscanned_is_risk)
+        return NO;
+    q->reason = q->facts->verdict_why.len ? q->facts->verdict_why : STR("the message could not be scanned");
+    return YES;
+}
+
 static enum answer is_bounce(struct inquiry *q) {
     if (q->facts->null_reverse_path)
         q->reason = STR("the reverse-path is null");
@@ -208,6 +215,7 @@ struct rule {
 static const struct rule risk_rules[] = {
     {"spam", "spam+relayed", is_spam},
     {"malware", "malware+relayed", is_malware},
+    {"unscanned", "unscanned+relayed", is_unscanned},
     {"bounce", "bounce+relayed", is_bounce},
     {"suspicious", "suspicious+relayed", is_suspicious},
     {"no-sender-dns", "no-sender-dns+relayed", is_no_sender_dns},

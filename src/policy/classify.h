@@ -28,6 +28,7 @@ struct classify_facts {
     enum verdict verdict;
     struct str verdict_why; /* "" : a sentence is made from the verdict */
     struct str suspicion;   /* why its sender, connector or tenant is suspicious now (pattern.h); "" : not */
+    bool unscanned_is_risk; /* of the verdict UNSCANNED: verdict { on-failure = high-risk } */
     bool null_reverse_path;
     bool delivery_report;
     bool relayed; /* of the attribution */

@@ -72,7 +72,7 @@ static void load_connector(struct loading *l, const struct config_node *node, st
     }
     if (c->srs && !c->deliver_host.len)
         config_warn(l->errors, node, "srs", "srs has no effect while the connector has no `deliver`");
-    if (c->trust_verdict && !l->policy->verdict_header_name.len)
+    if (c->trust_verdict && !l->policy->spam_header.name.len && !l->policy->malware_header.name.len)
         config_warn(l->errors, node, "trust-verdict",
                     "trust-verdict has no effect while verdict has no header");
 }
@@ -154,6 +154,8 @@ static void load_tenant(struct loading *l, const struct config_node *node, struc
         c->limits = config_has(connectors.at[i], "limits") ? config_bool(connectors.at[i], "limits")
                                                            : config_sections(node, "policy").count > 0;
     }
+    int failure = config_enum(node, "on-failure");
+    t->on_failure = failure < 0 ? l->policy->on_failure : (enum verdict_failure)failure;
     load_pools(l, node, t);
     limit_load(l, node, t);
 }
@@ -165,25 +167,27 @@ static bool field_name(struct str s) {
     return s.len > 0;
 }
 
+/* "Name: value" */
+static struct verdict_header verdict_header(struct loading *l, const struct config_node *node,
+                                            const char *option) {
+    struct str header = config_string(node, option);
+    ptrdiff_t colon = str_index(header, ':');
+    struct verdict_header mark = {str_trim(str_head(header, colon < 0 ? 0 : (size_t)colon)),
+                                  str_trim(str_from_index(header, (size_t)(colon + 1)))};
+    if (header.len && field_name(mark.name) && mark.value.len)
+        return mark;
+    if (header.len)
+        config_complain(l->errors, node, option, "%s: \"%.*s\" is not \"Name: value\"", option,
+                        STR_FMT(header));
+    return (struct verdict_header){STR(""), STR("")};
+}
+
 static void load_verdict(struct loading *l, const struct config_node *root) {
     const struct config_node *node = config_section_or_empty(root, "verdict");
-    struct str header = config_string(node, "header");
     struct policy *p = l->policy;
-    p->rspamd = config_string(node, "rspamd");
     p->on_failure = (enum verdict_failure)config_enum(node, "on-failure");
-    p->verdict_header_name = p->verdict_header_value = STR("");
-    if (!header.len)
-        return;
-    ptrdiff_t colon = str_index(header, ':');
-    struct str name = str_trim(str_head(header, colon < 0 ? 0 : (size_t)colon));
-    struct str value = str_trim(str_from_index(header, (size_t)(colon + 1)));
-    if (!field_name(name) || !value.len) {
-        config_complain(l->errors, node, "header", "header: \"%.*s\" is not \"Name: value\"",
-                        STR_FMT(header));
-        return;
-    }
-    p->verdict_header_name = name;
-    p->verdict_header_value = value;
+    p->spam_header = verdict_header(l, node, "header");
+    p->malware_header = verdict_header(l, node, "malware-header");
 }
 
 struct policy *policy_load(struct arena *arena, const struct config_node *root,

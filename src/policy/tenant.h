@@ -67,6 +67,9 @@ struct sender_group {
     size_t member_count;
 };
 
+/* When no scanner gives an answer. */
+enum verdict_failure { VERDICT_DEFER, VERDICT_REGULAR, VERDICT_HIGH_RISK };
+
 struct tenant {
     struct str name;
     struct str *domains; /* normalised; the first is the default domain; at least one */
@@ -84,12 +87,11 @@ struct tenant {
     size_t policy_count;
     struct sender_group *groups;
     size_t group_count;
-    uint32_t licences;              /* 0: its recipients aren't limited */
-    int64_t since;                  /* wall ms; 0: long ago */
-    const struct srs_settings *srs; /* its own, or the root's with the domain filled in; NULL: none */
+    uint32_t licences;               /* 0: its recipients aren't limited */
+    int64_t since;                   /* wall ms; 0: long ago */
+    enum verdict_failure on_failure; /* its own, or the root's */
+    const struct srs_settings *srs;  /* its own, or the root's with the domain filled in; NULL: none */
 };
-
-enum verdict_failure { VERDICT_DEFER, VERDICT_REGULAR, VERDICT_HIGH_RISK };
 
 struct policy {
     struct tenant *tenants;
@@ -103,8 +105,9 @@ struct policy {
     struct map *by_forward; /* address of a forward in any case -> struct forward */
     struct map *by_srs;     /* domain of rewritten addresses -> who writes them (policy/load.h) */
     /* verdict { } */
-    struct str verdict_header_name, verdict_header_value; /* "" when not set */
-    struct str rspamd;                                    /* accepted, not active in this version */
+    struct verdict_header {
+        struct str name, value; /* "" when not set */
+    } spam_header, malware_header;
     enum verdict_failure on_failure;
     /* classify { } */
     bool aaaa;

@@ -4,9 +4,10 @@
 #include "mail/header.h"
 #include "policy/tenant.h"
 
-enum verdict { VERDICT_CLEAN, VERDICT_SPAM, VERDICT_MALWARE };
+/* From the best to the worst. UNSCANNED: it should have been scanned, and no scanner could. */
+enum verdict { VERDICT_CLEAN, VERDICT_UNSCANNED, VERDICT_SPAM, VERDICT_MALWARE };
 
-/* "clean", "spam", "malware". */
+/* "clean", "unscanned", "spam", "malware". */
 const char *verdict_name(enum verdict);
 
 /* The GTUBE test string, found while the message streams in. Zero-initialise. */
@@ -17,7 +18,21 @@ struct gtube_finder {
 /* True once it was found. */
 bool gtube_feed(struct gtube_finder *, struct str chunk);
 
-/* The verdict of the header of a connector that is trusted (trust-verdict), and of GTUBE from anybody.
- * *ret_why is a short sentence, static or in `arena`; "" when clean. `connector` may be NULL. */
+/* The EICAR test string at the start of a line, likewise: in plain text only, not inside base64. */
+struct eicar_finder {
+    unsigned matched;
+    bool elsewhere; /* in a line that began otherwise */
+    bool found;
+};
+bool eicar_feed(struct eicar_finder *, struct str chunk);
+
+/* The test strings that were found in a message. */
+struct verdict_marks {
+    bool gtube, eicar;
+};
+
+/* The verdict of the headers of a connector that is trusted (trust-verdict), and of the test strings from
+ * anybody: the worst that applies. *ret_why is a short sentence, static or in `arena`; "" when clean.
+ * `connector` may be NULL. */
 enum verdict verdict_of(struct arena *, const struct policy *, const struct connector *,
-                        const struct header *, bool gtube, struct str *ret_why);
+                        const struct header *, struct verdict_marks, struct str *ret_why);

@@ -248,6 +248,7 @@ static int load(struct arena *arena, const struct config_node *root, const struc
         config_warn(
             errors, root, NULL,
             "connectors have a `certificate`, but there is no section `tls { ... }`: nobody can show one");
+    s->scan = scan_load(arena, root, s->state, errors);
     s->delivery = delivery_load(root, errors);
     s->destinations = destinations_load(arena, root, errors);
     check_schedules(&l);

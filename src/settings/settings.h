@@ -15,6 +15,7 @@
 #include "policy/tenant.h"
 #include "pool/pool.h"
 #include "queue/settings.h"
+#include "scan/settings.h"
 
 enum listener_tls {
     LISTENER_TLS_NONE,
@@ -68,7 +69,7 @@ struct settings {
     struct str node; /* host name: Received, Message-ID, Reporting-MTA; with no site also EHLO */
     struct str here; /* this node's site */
     const char *state, *spool_dir, *trace_dir, *keys_dir, *limits_dir; /* absolute */
-    const char *user;                                     /* NULL: stay */
+    const char *user;                                                  /* NULL: stay */
     unsigned workers;
     enum log_level log_level;
     struct tls_files tls;
@@ -80,6 +81,7 @@ struct settings {
     const struct listener *listeners;
     size_t listener_count;
     const struct policy *policy; /* tenant, verdict, classify: policy_load, policy_close */
+    struct scan_settings scan;   /* scanner, verdict */
     struct delivery_settings delivery;
     struct destinations destinations;
     struct lookup_settings dns;

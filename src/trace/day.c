@@ -83,9 +83,9 @@ static int version_of(sqlite3 *db, int *ret_version) {
 }
 
 /* One transaction makes or changes the tables, so that a crash leaves none or all. */
-static int make_tables(sqlite3 *db, const char *statements) {
+static int make_tables(sqlite3 *db, const char *statements, int schema) {
     char version[64];
-    snprintf(version, sizeof version, "PRAGMA user_version=%d; COMMIT", ROW_SCHEMA);
+    snprintf(version, sizeof version, "PRAGMA user_version=%d; COMMIT", schema);
     int rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, statements, NULL, NULL, NULL);
@@ -103,10 +103,10 @@ static int prepare(struct day *day) {
     if (rc == SQLITE_OK)
         rc = version_of(day->db, &version);
     if (rc == SQLITE_OK && version == 0)
-        rc = make_tables(day->db, row_schema);
-    else if (rc == SQLITE_OK && version == ROW_SCHEMA - 1)
-        rc = make_tables(day->db, row_upgrade);
-    else if (rc == SQLITE_OK && version != ROW_SCHEMA)
+        rc = make_tables(day->db, row_schema, ROW_SCHEMA), version = ROW_SCHEMA;
+    for (; rc == SQLITE_OK && version > 0 && version < ROW_SCHEMA; version++)
+        rc = make_tables(day->db, row_upgrades[version - 1], version + 1);
+    if (rc == SQLITE_OK && version != ROW_SCHEMA)
         rc = SQLITE_NOTADB;
     for (int i = 0; i < STATEMENTS && rc == SQLITE_OK; i++)
         rc = sqlite3_prepare_v3(day->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &day->statements[i], NULL);

@@ -83,7 +83,9 @@ enum trace_direction {
     FIELD(STR, dkim, "dkim", 1)                                                                              \
     FIELD(STR, arc, "arc", 1)                                                                                \
     FIELD(STR, verdict, "verdict", 1)                                                                        \
-    FIELD(INT, size, "size", 1) /* bytes; 0: absent */                                                       \
+    FIELD(STR, score, "score", 1)     /* the scanner's, and what it counts against: "7.30/15.00" */          \
+    FIELD(STR, symbols, "symbols", 1) /* what it found, the weightiest first */                              \
+    FIELD(INT, size, "size", 1)       /* bytes; 0: absent */                                                 \
     FIELD(STR, subject, "subject", 1)                                                                        \
     FIELD(IP, client_ip, "client_ip", 1)                                                                     \
     FIELD(STR, client_hostname, "client_hostname", 1)                                                        \

@@ -36,11 +36,13 @@ const char row_schema[] =
                 TRACE_DIRECTIONS(X);
 #undef X
 
-#define ADDED(table)                                                                                         \
-    "ALTER TABLE " table " ADD COLUMN arc TEXT; ALTER TABLE " table " ADD COLUMN original_client_reason "    \
-    "TEXT;"
+#define ADD(table, column) "ALTER TABLE " table " ADD COLUMN " column " TEXT;"
+#define ADD_TO_BOTH(column) ADD("event", column) ADD("latest", column)
 
-const char row_upgrade[] = ADDED("event") ADDED("latest");
+const char *const row_upgrades[ROW_SCHEMA - 1] = {
+    ADD_TO_BOTH("arc") ADD_TO_BOTH("original_client_reason"),
+    ADD_TO_BOTH("score") ADD_TO_BOTH("symbols"),
+};
 
 #define INTO(verb, table)                                                                                    \
     verb " INTO " table "(trace_id, recipient, event, turn, time, precedence" TRACE_FIELDS(                  \

@@ -10,12 +10,12 @@
 #include "trace/event.h"
 #include <sqlite3.h>
 
-enum { ROW_SCHEMA = 2 };
+enum { ROW_SCHEMA = 3 };
 
 /* Creates the tables. */
 extern const char row_schema[];
-/* Makes them from those of the schema before: columns come last, statements name them. */
-extern const char row_upgrade[];
+/* At i: makes those of schema i + 2 from those of schema i + 1. Columns come last, statements name them. */
+extern const char *const row_upgrades[ROW_SCHEMA - 1];
 /* Same parameters in all three, set by row_bind. */
 extern const char row_insert_event[];
 /* The latest state after an event that tells of an attempt, and after one that does not. Changes nothing when

@@ -5,12 +5,13 @@
 
 #include <stdio.h>
 
-static const char config[] = "tenant \"a\" { domains = {\"a.example\", \"aa.example\"}\n"
-                             "  connector \"a1\" { addresses = {\"10.0.0.0/24\"} trust-verdict = true }\n"
-                             "  connector \"shared\" { addresses = {\"10.9.9.9\"} } }\n"
-                             "tenant \"b\" { domains = {\"b.example\"}\n"
-                             "  connector \"shared\" { addresses = {\"10.9.9.9\"} } }\n"
-                             "verdict { header = \"X-Spam-Status: Yes\" }\n";
+static const char config[] =
+    "tenant \"a\" { domains = {\"a.example\", \"aa.example\"}\n"
+    "  connector \"a1\" { addresses = {\"10.0.0.0/24\"} trust-verdict = true }\n"
+    "  connector \"shared\" { addresses = {\"10.9.9.9\"} } }\n"
+    "tenant \"b\" { domains = {\"b.example\"}\n"
+    "  connector \"shared\" { addresses = {\"10.9.9.9\"} } }\n"
+    "verdict { header = \"X-Spam-Status: Yes\" malware-header = \"X-Virus-Status: Infected\" }\n";
 
 static void test_attribution(void **state) {
     static const struct {
@@ -193,19 +194,54 @@ static void test_gtube(void **state) {
     assert_false(gtube_feed(&f, STR("x")));
 }
 
+/* At the start of any line, however it is cut; nowhere else. */
+static void test_eicar(void **state) {
+    static const char mark[] = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*";
+    static const struct {
+        const char *before, *after;
+        bool found;
+    } cases[] = {
+        {"", "", true},
+        {"Subject: x\r\n\r\n", "\r\n", true},
+        {"X5O\r\nX5O!\nX", "", false},
+        {"X5O!P%\r\n", " tail", true},
+        {" ", "", false},
+        {"> ", "", false},
+        {"\r\nx\n", "", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char text[300];
+        int len = snprintf(text, sizeof text, "%s%s%s", cases[i].before, mark, cases[i].after);
+        for (int cut = 0; cut <= len; cut++) {
+            struct eicar_finder f = {0};
+            eicar_feed(&f, str_from(text, (size_t)cut));
+            assert_int_equal(eicar_feed(&f, str_from(text + cut, (size_t)(len - cut))), cases[i].found);
+        }
+    }
+    struct eicar_finder f = {0};
+    assert_false(eicar_feed(&f, str_from(mark, strlen(mark) - 1)));
+}
+
 static void test_verdict(void **state) {
     static const struct {
         const char *header;
-        bool connector, gtube;
+        bool connector, gtube, eicar;
         enum verdict verdict;
     } cases[] = {
-        {"X-Spam-Status: Yes, score=9\r\n\r\n", true, false, VERDICT_SPAM},
-        {"x-spam-status:\r\n YES\r\n\r\n", true, false, VERDICT_SPAM},
-        {"X-Spam-Status: No\r\nX-Spam-Status: yes\r\n\r\n", true, false, VERDICT_SPAM},
-        {"X-Spam-Status: Yesterday\r\n\r\n", true, false, VERDICT_CLEAN},
-        {"X-Spam-Status: No, yes\r\n\r\n", true, false, VERDICT_CLEAN},
-        {"X-Spam-Status: Yes\r\n\r\n", false, false, VERDICT_CLEAN},
-        {"Subject: x\r\n\r\n", false, true, VERDICT_SPAM},
+        {"X-Spam-Status: Yes, score=9\r\n\r\n", true, false, false, VERDICT_SPAM},
+        {"x-spam-status:\r\n YES\r\n\r\n", true, false, false, VERDICT_SPAM},
+        {"X-Spam-Status: No\r\nX-Spam-Status: yes\r\n\r\n", true, false, false, VERDICT_SPAM},
+        {"X-Spam-Status: Yesterday\r\n\r\n", true, false, false, VERDICT_CLEAN},
+        {"X-Spam-Status: No, yes\r\n\r\n", true, false, false, VERDICT_CLEAN},
+        {"X-Spam-Status: Yes\r\n\r\n", false, false, false, VERDICT_CLEAN},
+        {"Subject: x\r\n\r\n", false, true, false, VERDICT_SPAM},
+        {"Subject: x\r\n\r\n", false, false, true, VERDICT_MALWARE},
+        {"Subject: x\r\n\r\n", false, true, true, VERDICT_MALWARE},
+        {"X-Virus-Status: Infected (Eicar)\r\n\r\n", true, false, false, VERDICT_MALWARE},
+        {"X-Virus-Status: Infected\r\nX-Spam-Status: Yes\r\n\r\n", true, true, false, VERDICT_MALWARE},
+        {"X-Virus-Status: Clean\r\n\r\n", true, false, false, VERDICT_CLEAN},
+        {"X-Virus-Status: Infected\r\n\r\n", false, false, false, VERDICT_CLEAN},
     };
     struct fixture f = fixture_open(config, NULL, NULL);
     (void)state;
@@ -214,9 +250,12 @@ static void test_verdict(void **state) {
         struct str why;
         const struct connector *c = &f.policy->tenants[0].connectors[cases[i].connector ? 0 : 1];
         assert_int_equal(header_parse(f.arena, str_of(cases[i].header), 0, &h), 0);
-        assert_int_equal(verdict_of(f.arena, f.policy, c, &h, cases[i].gtube, &why), cases[i].verdict);
+        assert_int_equal(verdict_of(f.arena, f.policy, c, &h,
+                                    (struct verdict_marks){cases[i].gtube, cases[i].eicar}, &why),
+                         cases[i].verdict);
         assert_int_equal(why.len > 0, cases[i].verdict != VERDICT_CLEAN);
-        assert_int_equal(verdict_of(f.arena, f.policy, NULL, &h, false, &why), VERDICT_CLEAN);
+        assert_int_equal(verdict_of(f.arena, f.policy, NULL, &h, (struct verdict_marks){0}, &why),
+                         VERDICT_CLEAN);
     }
     fixture_close(&f);
 }
@@ -224,6 +263,6 @@ static void test_verdict(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_attribution),
                                        cmocka_unit_test(test_by_certificate), cmocka_unit_test(test_gtube),
-                                       cmocka_unit_test(test_verdict)};
+                                       cmocka_unit_test(test_eicar), cmocka_unit_test(test_verdict)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,6 +16,20 @@ static void test_table(void **state) {
         {{.verdict = VERDICT_MALWARE}, CLASS_HIGH_RISK, "malware", "the message was judged malware"},
         {{.verdict = VERDICT_SPAM, .relayed = true}, CLASS_HIGH_RISK_RELAY, "spam+relayed", NULL},
         {{.verdict = VERDICT_MALWARE, .relayed = true}, CLASS_HIGH_RISK_RELAY, "malware+relayed", NULL},
+        {{.verdict = VERDICT_UNSCANNED}, CLASS_NORMAL, "own", NULL},
+        {{.verdict = VERDICT_UNSCANNED, .unscanned_is_risk = true},
+         CLASS_HIGH_RISK,
+         "unscanned",
+         "the message could not be scanned"},
+        {{.verdict = VERDICT_UNSCANNED, .unscanned_is_risk = true, .verdict_why = STR("not scanned: x")},
+         CLASS_HIGH_RISK,
+         "unscanned",
+         "not scanned: x"},
+        {{.verdict = VERDICT_UNSCANNED, .unscanned_is_risk = true, .relayed = true},
+         CLASS_HIGH_RISK_RELAY,
+         "unscanned+relayed",
+         NULL},
+        {{.verdict = VERDICT_SPAM, .unscanned_is_risk = true}, CLASS_HIGH_RISK, "spam", NULL},
         {{.null_reverse_path = true}, CLASS_HIGH_RISK, "bounce", "the reverse-path is null"},
         {{.null_reverse_path = true, .relayed = true},
          CLASS_HIGH_RISK,
@@ -311,9 +325,9 @@ static void test_relay_all(void **state) {
     static const enum spf_result spfs[] = {SPF_NONE,     SPF_NEUTRAL,   SPF_PASS,     SPF_FAIL,
                                            SPF_SOFTFAIL, SPF_TEMPERROR, SPF_PERMERROR};
     (void)state;
-    for (unsigned n = 0; n < COUNT(spfs) * SIGNATURES * 128; n++) {
-        enum spf_result spf = spfs[n / 128 % COUNT(spfs)];
-        enum signature signature = (enum signature)(n / 128 / COUNT(spfs));
+    for (unsigned n = 0; n < COUNT(spfs) * SIGNATURES * 512; n++) {
+        enum spf_result spf = spfs[n / 512 % COUNT(spfs)];
+        enum signature signature = (enum signature)(n / 512 / COUNT(spfs));
         struct dkim_verdict room;
         struct arrival_result arrival = arrival_of(spf, signature, &room);
         struct classify_facts facts = {
@@ -322,7 +336,10 @@ static void test_relay_all(void **state) {
             .relay_spf = n & 4,
             .relay_dkim = n & 8,
             .null_reverse_path = n & 16,
-            .verdict = n & 32 ? VERDICT_SPAM : VERDICT_CLEAN,
+            .verdict = n & 32    ? VERDICT_SPAM
+                       : n & 128 ? VERDICT_UNSCANNED
+                                 : VERDICT_CLEAN,
+            .unscanned_is_risk = n & 256,
             .suspicion = n & 64 ? STR("why") : STR(""),
             .arrival = &arrival,
             .reverse_path = {STR("sender.test"), .mx = FACT_YES},
@@ -339,7 +356,8 @@ static void test_relay_all(void **state) {
             assert_int_equal(step, CLASSIFY_FAILED);
             assert_int_equal(q.check, facts.relay_spf && spf == SPF_TEMPERROR ? CHECK_SPF : CHECK_DKIM);
         } else {
-            bool risky = facts.null_reverse_path || facts.verdict == VERDICT_SPAM || facts.suspicion.len,
+            bool unscanned = (n & 128) && (n & 256);
+            bool risky = facts.null_reverse_path || (n & 32) || unscanned || facts.suspicion.len,
                  relayed = asks && !passes;
             assert_int_equal(step, CLASSIFY_DONE);
             assert_int_equal(d.class, risky && relayed ? CLASS_HIGH_RISK_RELAY

@@ -49,8 +49,9 @@ static void test_whole(void **state) {
                 t->connectors[1].deliver_port == 25);
     assert_true(str_eq(t->pools[CLASS_NORMAL], STR("normal")));
     assert_int_equal(t->pools[CLASS_RELAY].len, 0);
-    assert_true(str_eq(p->verdict_header_name, STR("X-Spam-Flag")) &&
-                str_eq(p->verdict_header_value, STR("YES")));
+    assert_true(str_eq(p->spam_header.name, STR("X-Spam-Flag")) && str_eq(p->spam_header.value, STR("YES")));
+    assert_int_equal(p->malware_header.name.len, 0);
+    assert_int_equal(t->on_failure, VERDICT_DEFER);
     assert_false(p->aaaa);
     fixture_close(&f);
 }
@@ -156,8 +157,6 @@ static void test_problems(void **state) {
 /* What has no function yet is never silently ignored. */
 static void test_inactive_warns(void **state) {
     static const char *const texts[] = {
-        "verdict { rspamd = \"http://127.0.0.1:11333\" }",
-        "verdict { on-failure = defer }",
         "tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"10.0.0.1\"} trust-verdict "
         "= true } }",
     };

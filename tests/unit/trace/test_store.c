@@ -281,10 +281,21 @@ static void test_damaged_file(void **state) {
     }
 }
 
-/* As version 0.1 wrote it. */
-static void make_old(const char *path) {
+/* As earlier versions wrote it. */
+static void make_old(const char *path, bool very_old) {
     sqlite3 *db;
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "ALTER TABLE event DROP COLUMN score; ALTER TABLE latest DROP COLUMN score;"
+                                  "ALTER TABLE event DROP COLUMN symbols;"
+                                  "ALTER TABLE latest DROP COLUMN symbols;"
+                                  "PRAGMA user_version=2",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    if (!very_old) {
+        sqlite3_close(db);
+        return;
+    }
     assert_int_equal(sqlite3_exec(db,
                                   "ALTER TABLE event DROP COLUMN arc; ALTER TABLE latest DROP COLUMN arc;"
                                   "ALTER TABLE event DROP COLUMN original_client_reason;"
@@ -296,28 +307,33 @@ static void make_old(const char *path) {
 }
 
 /* A day that an earlier version wrote can be asked and written to as any other. */
-static void test_earlier_version(void **state) {
-    struct scratch *s = *state;
+static void earlier_version(struct scratch *s, bool very_old) {
     struct trace_page page;
     struct trace_id id = scratch_id(NOON - DAY, 1);
     scratch_open(s, NULL);
     scratch_emit(s, received(&id, "b@x", NOON - DAY));
     scratch_close(s);
-    make_old(scratch_file(s, NOON - DAY));
+    make_old(scratch_file(s, NOON - DAY), very_old);
     scratch_open(s, NULL);
     struct trace_event *rows = scratch_query(s, (struct trace_filter){0}, &page);
     assert_int_equal(page.rows, 1);
     assert_string_equal(page.warning, "");
     assert_true(str_eq(rows[0].subject, STR("hello")));
     assert_null(rows[0].arc.at);
+    assert_null(rows[0].score.at);
     struct trace_event end_of_it = sent(&id, "b@x", NOON);
     end_of_it.arc = STR("none");
+    end_of_it.score = STR("7.00/15.00");
     scratch_emit(s, end_of_it);
     scratch_flush(s);
     rows = scratch_query(s, (struct trace_filter){0}, &page);
-    assert_true(str_eq(rows[0].arc, STR("none")));
+    assert_true(str_eq(rows[0].arc, STR("none")) && str_eq(rows[0].score, STR("7.00/15.00")));
     assert_int_equal(rows[0].status, TRACE_STATUS_DELIVERED);
+    scratch_close(s);
 }
+
+static void test_earlier_version(void **state) { earlier_version(*state, false); }
+static void test_first_version(void **state) { earlier_version(*state, true); }
 
 static void test_removed_file(void **state) {
     struct scratch *s = *state;
@@ -371,6 +387,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_one_writer, begin, end),
         cmocka_unit_test_setup_teardown(test_damaged_file, begin, end),
         cmocka_unit_test_setup_teardown(test_earlier_version, begin, end),
+        cmocka_unit_test_setup_teardown(test_first_version, begin, end),
         cmocka_unit_test_setup_teardown(test_removed_file, begin, end),
         cmocka_unit_test_setup_teardown(test_trouble_passes, begin, end),
     };
