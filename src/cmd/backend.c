@@ -1,8 +1,10 @@
 /* backend.c - what the API asks of the daemon: gathered from the owners, told in plain rows. */
 #include "cmd/daemon.h"
+#include "cmd/watch_domains.h"
 
 #include "base/clock.h"
 #include "flow/allowance.h"
+#include "flow/registered.h"
 #include "flow/settle.h"
 #include "mail/mime.h"
 #include "mail/received.h"
@@ -407,6 +409,8 @@ static struct outcome submit(struct daemon *d, struct acceptance *a) {
     if (value.at && address_list_parse(a->arena, value, &from) == 0)
         facts.from = &from;
     if (!attribute(a->settings->policy, &facts, &a->by, &refusal) ||
+        !registered_check(&d->flow, a->settings, &a->by, a->reverse_path, header, a->arena, &refusal,
+                          &a->refused_why) ||
         !envelope_check_loops(&a->envelope, header, a->arena, &refusal))
         return refusal;
     struct buf prefix __attribute__((cleanup(buf_free))) = {0};
@@ -482,4 +486,7 @@ const struct api_backend daemon_backend = {
     .sender = daemon_sender,
     .sender_change = daemon_sender_change,
     .metrics = metrics,
+    .domains = watch_domains_list,
+    .domain_add = watch_domains_add,
+    .domain_verify = watch_domains_verify,
 };

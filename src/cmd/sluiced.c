@@ -1,6 +1,7 @@
 /* sluiced.c - the daemon: starts, serves until SIGTERM, drains. */
 #include "cmd/daemon.h"
 #include "cmd/privileges.h"
+#include "cmd/watch_domains.h"
 
 #include "alert/alerts.h"
 #include "base/clock.h"
@@ -277,6 +278,11 @@ static int open_trace(struct daemon *d) {
     return 0;
 }
 
+static int open_domains(struct daemon *d) {
+    struct str why;
+    return watch_domains_open(d, &why) ? fail("domains", str_c(d->arena, why)) : 0;
+}
+
 static int open_rooms(struct daemon *d) {
     d->flow.log = d->log;
     d->flow.rt = d->rt;
@@ -299,6 +305,8 @@ static int open_rooms(struct daemon *d) {
     if (!error)
         error = open_trace(d);
     if (!error)
+        error = open_domains(d);
+    if (!error)
         daemon_watch_open(d); /* what rests is known before anything can leave */
     return error ? error : open_api(d);
 }
@@ -312,6 +320,12 @@ static void start_watch(void *d) {
                   NULL);
 }
 
+static void start_domains(void *d) {
+    if (fiber_start(watch_domains, d) != 0)
+        log_event(((struct daemon *)d)->log, LOG_ERROR,
+                  "nobody watches the tenants' domains: no room for a fiber", NULL);
+}
+
 static int start(struct daemon *d) {
     const char *node = str_c(d->arena, d->settings->node); /* a reload may come from now on */
     if (rt_start(d->rt) != 0)
@@ -322,6 +336,7 @@ static int start(struct daemon *d) {
                                      STR(FULL_REPLY));
     api_start(d->api);
     worker_post(rt_api(d->rt), start_watch, d);
+    worker_post(rt_api(d->rt), start_domains, d);
     log_event(d->log, LOG_INFO, "ready", "node", node, NULL);
     return 0;
 }
@@ -415,6 +430,7 @@ static void close_rooms(struct daemon *d) {
     spool_close(d->flow.spool);
     sending_close(d->flow.sending);
     daemon_watch_close(d);
+    watch_domains_close(d);
     alerts_free(d->flow.alerts);
     trace_free(d->flow.trace);
     for (unsigned i = 0; d->flow.workers && i < count; i++) {
