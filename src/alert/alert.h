@@ -74,5 +74,10 @@ struct str alert_word(enum alert_kind);
 enum alert_kind alert_of_word(struct str);
 struct str alert_title(enum alert_kind);
 enum alert_level alert_level(enum alert_kind);
+/* A state that lasts until `over`; else an event, which ends by itself when it has not been raised for a day.
+ */
+bool alert_lasts(enum alert_kind);
+/* May a tenant hear of it, when it is the tenant's? Not of what our addresses and programs do. */
+bool alert_for_tenants(enum alert_kind);
 /* "info", "warning", "alarm" */
 struct str alert_level_word(enum alert_level);

@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "alert/alert.h"
+#include "base/buf.h"
 
 /* One alert from its beginning to its end. */
 struct alert_record {
@@ -30,3 +31,12 @@ struct alert_filter {
  * negative error. */
 [[nodiscard]] int alert_history(const char *trace_dir, const struct alert_filter *,
                                 void (*row)(void *arg, const struct alert_record *), void *arg);
+
+/* Sets one by name (id, kind, subject, tenant, since, open, limit) from words, for the API's parameters and
+ * the command line. The value must live as long as the filter. NOTFOUND: no such name. SYNTAX: `*ret_why`
+ * says what is allowed. Times as trace_time_parse. */
+[[nodiscard]] int alert_filter_set(struct alert_filter *, struct str name, struct str value, int64_t now,
+                                   struct buf *ret_why);
+
+/* One line of JSON. */
+void alert_record_json(struct buf *, const struct alert_record *);

@@ -20,6 +20,36 @@ struct str alert_title(enum alert_kind kind) {
 }
 enum alert_level alert_level(enum alert_kind kind) { return kinds[known(kind) ? kind : ALERT_NONE].level; }
 
+bool alert_lasts(enum alert_kind kind) {
+    switch (kind) {
+    case ALERT_SOURCE_LISTED:
+    case ALERT_SOURCE_UNCONFIRMED:
+    case ALERT_IDENTITY_FAULT:
+    case ALERT_SENDER_RESTRICTED:
+    case ALERT_TENANT_RESTRICTED:
+    case ALERT_SCANNER_DOWN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool alert_for_tenants(enum alert_kind kind) {
+    switch (kind) {
+    case ALERT_NONE:
+    case ALERT_KINDS:
+    case ALERT_SOURCE_LISTED:
+    case ALERT_SOURCE_UNCONFIRMED:
+    case ALERT_SOURCE_UNBINDABLE:
+    case ALERT_SCANNER_DOWN:
+    case ALERT_GUARD:
+    case ALERT_TEST:
+        return false;
+    default:
+        return true;
+    }
+}
+
 enum alert_kind alert_of_word(struct str word) {
     for (enum alert_kind kind = ALERT_NONE + 1; kind < ALERT_KINDS; kind++)
         if (str_eq_nocase(kinds[kind].word, word))

@@ -18,6 +18,8 @@
 
 struct rt;
 struct trace;
+struct alert_filter; /* alert/history.h */
+struct alert_record;
 struct api;
 
 /* Selects recipients that wait; empty or zero fields do not restrict. `all` must be set when nothing else is.
@@ -76,23 +78,6 @@ struct api_source {
     int64_t connections, delivered, failed;
 };
 
-/* An accepted domain, or one that may become one (`configured` false). Times are wall ms, 0: none. */
-struct api_domain {
-    struct str tenant, domain;
-    bool configured;
-    struct str state;                       /* "unknown", "unverified", "verified" */
-    int64_t since, checked, missing, until; /* missing: verified, without its token; until: its end */
-    struct str why;                         /* of the last question */
-    struct str name, token;                 /* the TXT that shows whose it is */
-};
-
-/* What the last survey said. */
-struct api_fault {
-    struct str status; /* "fault", "warning", "unknown" */
-    struct str code, subject, what, put;
-    int64_t since, seen; /* wall ms: first and last found */
-};
-
 /* One number. The name follows Prometheus ("sluice_accepted_total"); those of one name follow each
  * other. */
 struct api_metric {
@@ -111,6 +96,13 @@ struct api_submission {
     size_t recipient_count;
     struct str message; /* bytes; line ends CRLF */
     struct str user;    /* name of the local user whom the socket's peer runs as */
+};
+
+/* What came of the test of one channel of alerts. */
+struct api_alert_said {
+    struct str channel; /* "webhook pager" */
+    bool good;
+    struct str said;
 };
 
 /* What the daemon does for the API. Each is called in a fiber on the API's worker, may wait, and may use
@@ -147,24 +139,14 @@ struct api_backend {
     /* NOTFOUND; EXISTS: there was nothing to change. The row is how it is now. */
     int (*sender_change)(void *arg, const struct api_sender_change *,
                          void (*row)(void *to, const struct api_sender *), void *to, struct buf *ret_why);
+    /* The history of alerts, the latest raised first. */
+    int (*alerts)(void *arg, const struct alert_filter *, void (*row)(void *to, const struct alert_record *),
+                  void *to, struct buf *ret_why);
+    /* Sends a test alert through all channels. */
+    int (*alert_test)(void *arg, void (*row)(void *to, const struct api_alert_said *), void *to,
+                      struct buf *ret_why);
     void (*metrics)(void *arg, void (*add)(void *to, const struct api_metric *), void *to);
-    /* Whose the tenants' domains are. verify: asks now, of none: all; NOTFOUND: one is nobody's. add: the
-     * one, with its token; changes nothing but that the secret is made. INVALID: no domain, or another
-     * tenant's. */
-    int (*domains)(void *arg, void (*row)(void *to, const struct api_domain *), void *to,
-                   struct buf *ret_why);
-    int (*domain_add)(void *arg, struct str tenant, struct str domain,
-                      void (*row)(void *to, const struct api_domain *), void *to, struct buf *ret_why);
-    int (*domain_verify)(void *arg, const struct str *domains, size_t count,
-                         void (*row)(void *to, const struct api_domain *), void *to, struct buf *ret_why);
-    /* The faults of the last survey, and what it had no answer for. NOTFOUND: there was none yet. */
-    int (*identity)(void *arg, void (*row)(void *to, const struct api_fault *), void *to,
-                    struct buf *ret_why);
 };
-
-/* The rows as they stand in replies; for the command line where no daemon answers. */
-void api_domain_row(struct buf *, const struct api_domain *);
-void api_fault_row(struct buf *, const struct api_fault *);
 
 struct api_settings {
     const char *socket;          /* path; NULL: none. Made with mode 0660 */

@@ -1,10 +1,9 @@
 /* backend.c - what the API asks of the daemon: gathered from the owners, told in plain rows. */
+#include "cmd/alerting.h"
 #include "cmd/daemon.h"
-#include "cmd/watch_domains.h"
 
 #include "base/clock.h"
 #include "flow/allowance.h"
-#include "flow/registered.h"
 #include "flow/settle.h"
 #include "mail/mime.h"
 #include "mail/received.h"
@@ -51,6 +50,7 @@ static void status(void *arg, void (*add)(void *, const char *, const char *, in
     add(to, "spool_failed_commits", NULL, (int64_t)spool.failed_commits);
     add(to, "spool_damages", NULL, (int64_t)spool.damages);
     daemon_scanner_status(d, arena, add, to);
+    alerting_status(d, add, to);
     settings_unref(s);
     arena_free(arena);
 }
@@ -80,6 +80,7 @@ static void metrics(void *arg, void (*add)(void *, const struct api_metric *), v
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
         add(to, &gauges[i]);
     daemon_scanner_metrics(d, arena, add, to);
+    alerting_metrics(d, add, to);
     arena_free(arena);
 }
 
@@ -409,8 +410,6 @@ static struct outcome submit(struct daemon *d, struct acceptance *a) {
     if (value.at && address_list_parse(a->arena, value, &from) == 0)
         facts.from = &from;
     if (!attribute(a->settings->policy, &facts, &a->by, &refusal) ||
-        !registered_check(&d->flow, a->settings, &a->by, a->reverse_path, header, a->arena, &refusal,
-                          &a->refused_why) ||
         !envelope_check_loops(&a->envelope, header, a->arena, &refusal))
         return refusal;
     struct buf prefix __attribute__((cleanup(buf_free))) = {0};
@@ -486,7 +485,6 @@ const struct api_backend daemon_backend = {
     .sender = daemon_sender,
     .sender_change = daemon_sender_change,
     .metrics = metrics,
-    .domains = watch_domains_list,
-    .domain_add = watch_domains_add,
-    .domain_verify = watch_domains_verify,
+    .alerts = alerting_list,
+    .alert_test = alerting_test,
 };

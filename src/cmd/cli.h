@@ -60,9 +60,9 @@ struct cli_command {
     int (*run)(struct cli *, const struct cli_arguments *);
 };
 
+extern const struct cli_command cmd_alerts;
 extern const struct cli_command cmd_check, cmd_explain, cmd_trace, cmd_queue, cmd_pool, cmd_source,
-    cmd_status, cmd_sender, cmd_tenant, cmd_reload, cmd_send, cmd_sendmail, cmd_spool, cmd_dkim, cmd_dns,
-    cmd_domain;
+    cmd_status, cmd_sender, cmd_tenant, cmd_reload, cmd_send, cmd_sendmail, cmd_spool, cmd_dkim, cmd_dns;
 
 /* ---- options.c ---- */
 

@@ -1,28 +1,61 @@
-#include "base/error.h"
 #include "cmd/dkim.h"
 #include "cmd/dns.h"
-#include "cmd/planned.h"
 #include "trace/text.h"
 #include <sys/stat.h>
 
 /* ---- the plan ---- */
 
-/* The secret of the ownership tokens, when there is one. */
-static bool read_secret(struct cli *cli, const struct settings *s, struct ownership_secret *ret) {
-    struct str why;
-    int error = ownership_secret_read(s->ownership.secret, cli->arena, &why, ret);
-    if (error && error != SLUICE_ENOTFOUND)
-        fprintf(cli->err, "sluice: no ownership tokens: %.*s\n", STR_FMT(why));
-    if (error == SLUICE_ENOTFOUND && s->ownership.verify)
-        fprintf(cli->err,
-                "sluice: no ownership tokens yet: `sluice domain add`, or the daemon's start, makes "
-                "the secret\n");
-    return !error;
+static void add_destinations(struct cli *cli, const struct settings *s, struct plan_input *in) {
+    struct str *names = arena_array(cli->arena, struct str, s->destinations.count);
+    for (size_t i = 0; i < s->destinations.count; i++) {
+        const struct destination_settings *d = &s->destinations.at[i];
+        in->ptr_ehlo |= d->ehlo == EHLO_PTR;
+        in->site_ehlo |= d->ehlo == EHLO_SITE;
+        if (d->ehlo == EHLO_NAME)
+            names[in->ehlo_name_count++] = d->ehlo_name;
+    }
+    in->ehlo_names = names;
+}
+
+static void add_tenants(struct cli *cli, const struct policy *policy, struct plan_input *in) {
+    size_t count = 0;
+    for (size_t i = 0; i < policy->tenant_count; i++)
+        count += policy->tenants[i].domain_count;
+    struct plan_domain *domains = arena_array(cli->arena, struct plan_domain, count);
+    for (size_t i = 0; i < policy->tenant_count; i++)
+        for (size_t j = 0; j < policy->tenants[i].domain_count; j++)
+            domains[in->domain_count++] = (struct plan_domain){.tenant = policy->tenants[i].name,
+                                                               .domain = policy->tenants[i].domains[j]};
+    in->domains = domains;
+}
+
+/* The keys that sign, will sign or did until lately. */
+static void add_keys(struct cli *cli, const struct settings *s, struct plan_input *in,
+                     struct dkim_rows *rows) {
+    size_t domains = 0;
+    for (size_t i = 0; i < s->policy->tenant_count; i++)
+        domains += s->policy->tenants[i].signing_count;
+    if (!domains || dkim_rows_of(cli, s, STR(""), rows))
+        return;
+    struct plan_dkim *keys = arena_array(cli->arena, struct plan_dkim, rows->count);
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct dkim_row *row = &rows->rows[i];
+        if (row->record.len && row->role != DKIM_OVER)
+            keys[in->dkim_count++] = (struct plan_dkim){
+                .domain = row->domain->domain, .selector = row->selector, .text = row->record};
+    }
+    in->dkim = keys;
 }
 
 struct plan cmd_dns_plan(struct cli *cli, const struct settings *s, struct plan_input *in) {
-    struct ownership_secret secret;
-    return planned(cli->arena, s, read_secret(cli, s, &secret) ? &secret : NULL, in);
+    struct dkim_rows rows = {0};
+    *in = (struct plan_input){.pools = s->pools, .settings = &s->identity};
+    add_destinations(cli, s, in);
+    add_tenants(cli, s->policy, in);
+    add_keys(cli, s, in, &rows);
+    struct plan plan = plan_build(cli->arena, in);
+    dkim_rows_free(&rows);
+    return plan;
 }
 
 void cmd_dns_notes(struct cli *cli, const struct plan_note *notes, size_t count) {

@@ -8,6 +8,8 @@
 
 enum { DAEMON_LISTENERS_MAX = 64, DAEMON_TLS_MAX = 256 };
 
+struct notices;
+
 struct daemon {
     const char *file; /* of the configuration */
     struct arena *arena;
@@ -15,6 +17,8 @@ struct daemon {
     struct rt *rt;
     struct flow flow;
     struct settings *settings; /* the newest; one reference */
+    struct notices *notices;   /* mails of alerts on their way (cmd/alerting.h) */
+    const char *trace_dir;     /* as at the start */
     struct api *api;
     struct watch *watch;               /* over the source addresses (watch.h) */
     struct intake_listener *listeners; /* one for each listener */
@@ -30,9 +34,8 @@ struct daemon {
     struct tls_mark {
         uint64_t node[2];
         int64_t changed[2];
-        int64_t asks;             /* for certificates of clients */
-    } tls_mark;                   /* of the files of the newest */
-    struct domain_watch *domains; /* watch_domains.h */
+        int64_t asks; /* for certificates of clients */
+    } tls_mark;       /* of the files of the newest */
     bool reloading;
     int64_t started; /* wall ms */
     int done_fd;     /* eventfd: the drain has ended */

@@ -1,5 +1,6 @@
 #include "cmd/daemon.h"
 
+#include "alert/alerts.h"
 #include "base/clock.h"
 #include "flow/judge.h"
 #include "policy/certificate.h"
@@ -205,6 +206,7 @@ static void apply(struct daemon *d, struct settings *next, struct tls_context *t
     struct queue_settings queue = flow_queue_settings(next, arena);
     queue_set_settings(d->flow.queue, &queue);
     log_set_level(d->log, next->log_level);
+    alerts_configure(d->flow.alerts, &next->alerts);
     for (size_t i = 0; tls && i < d->listener_count; i++)
         d->listeners[i].tls = tls;
     judge_reload(&d->flow, next);

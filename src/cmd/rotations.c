@@ -1,5 +1,6 @@
 /* A rotation does not switch to a key whose record is known not to be in DNS: its signatures would be refused
  * everywhere, while the old key's are still good. */
+#include "alert/alert.h"
 #include "base/clock.h"
 #include "cmd/daemon.h"
 #include "policy/rotation.h"
@@ -36,7 +37,34 @@ static enum live record_of(struct flow_worker *here, const struct settings *s, s
     return NOT_LIVE;
 }
 
-static void look_at(struct watch *w, const struct settings *s, const struct signing_domain *d) {
+/* `missing`: the selector of the key without a record; none: all are there now. */
+static void tell(struct watch *w, const struct tenant *tenant, const struct signing_domain *d,
+                 struct str missing, struct arena *arena) {
+    alert_raise(w->daemon->flow.alerts,
+                &(struct alert){
+                    .kind = ALERT_DKIM_HELD,
+                    .subject = d->domain,
+                    .tenant = tenant->name,
+                    .text = missing.len
+                                ? str_printf(arena,
+                                             "the record of the new key is not in DNS, the old key goes on "
+                                             "signing (domain=%.*s selector=%.*s)",
+                                             STR_FMT(d->domain), STR_FMT(missing))
+                                : STR("the record of the new key is in DNS"),
+                    .advice = missing.len ? str_printf(arena,
+                                                       "Publish what `sluice dkim record %.*s` prints; the "
+                                                       "switch then comes by itself.",
+                                                       STR_FMT(d->domain))
+                                          : STR(""),
+                    .over = !missing.len,
+                });
+    if (!missing.len)
+        log_event(w->daemon->log, LOG_INFO, "dkim rotation goes on: the record of the new key is in DNS",
+                  "domain", str_c(arena, d->domain), NULL);
+}
+
+static void look_at(struct watch *w, const struct settings *s, const struct tenant *tenant,
+                    const struct signing_domain *d) {
     struct arena *arena = arena_new(0);
     enum live all = LIVE;
     struct str missing = STR("");
@@ -47,14 +75,10 @@ static void look_at(struct watch *w, const struct settings *s, const struct sign
             missing = d->next.keys[i].selector;
         }
     }
-    if (all != UNKNOWN && signing_held(d) != (all == NOT_LIVE)) {
+    if (all == NOT_LIVE ||
+        (all == LIVE && signing_held(d))) { /* as long as it lasts: then it ends by itself */
         signing_hold(d, all == NOT_LIVE);
-        log_event(
-            w->daemon->log, all == LIVE ? LOG_INFO : LOG_ERROR,
-            all == LIVE ? "dkim rotation goes on: the record of the new key is in DNS"
-                        : "ALARM: dkim rotation held: the record of the new key is not in DNS, the old key "
-                          "goes on signing",
-            "domain", str_c(arena, d->domain), "selector", missing.len ? str_c(arena, missing) : NULL, NULL);
+        tell(w, tenant, d, missing, arena);
     }
     arena_free(arena);
 }
@@ -66,7 +90,7 @@ static void look(struct watch *w, const struct settings *s) {
             const struct signing_domain *d = &s->policy->tenants[i].signing[k];
             if (d->rotation && now > d->rotation->switch_ms - BEFORE_MS &&
                 rotation_phase(d->rotation, now) != ROTATION_OVER)
-                look_at(w, s, d);
+                look_at(w, s, &s->policy->tenants[i], d);
         }
 }
 

@@ -1,9 +1,8 @@
 /* sluiced.c - the daemon: starts, serves until SIGTERM, drains. */
+#include "cmd/alerting.h"
 #include "cmd/daemon.h"
 #include "cmd/privileges.h"
-#include "cmd/watch_domains.h"
 
-#include "alert/alerts.h"
 #include "base/clock.h"
 #include "base/map.h"
 #include "flow/admission.h"
@@ -278,15 +277,14 @@ static int open_trace(struct daemon *d) {
     return 0;
 }
 
-static int open_domains(struct daemon *d) {
+static int open_alerts(struct daemon *d) {
     struct str why;
-    return watch_domains_open(d, &why) ? fail("domains", str_c(d->arena, why)) : 0;
+    return alerting_open(d, &why) ? fail("alerts", str_c(d->arena, why)) : 0;
 }
 
 static int open_rooms(struct daemon *d) {
     d->flow.log = d->log;
     d->flow.rt = d->rt;
-    d->flow.alerts = alerts_open(d->log);
     if (tls_client_context(&d->flow.client_tls) != 0)
         return fail("tls", "the library could not be set up");
     int error = open_listeners(d);
@@ -305,7 +303,7 @@ static int open_rooms(struct daemon *d) {
     if (!error)
         error = open_trace(d);
     if (!error)
-        error = open_domains(d);
+        error = open_alerts(d);
     if (!error)
         daemon_watch_open(d); /* what rests is known before anything can leave */
     return error ? error : open_api(d);
@@ -320,12 +318,6 @@ static void start_watch(void *d) {
                   NULL);
 }
 
-static void start_domains(void *d) {
-    if (fiber_start(watch_domains, d) != 0)
-        log_event(((struct daemon *)d)->log, LOG_ERROR,
-                  "nobody watches the tenants' domains: no room for a fiber", NULL);
-}
-
 static int start(struct daemon *d) {
     const char *node = str_c(d->arena, d->settings->node); /* a reload may come from now on */
     if (rt_start(d->rt) != 0)
@@ -336,7 +328,6 @@ static int start(struct daemon *d) {
                                      STR(FULL_REPLY));
     api_start(d->api);
     worker_post(rt_api(d->rt), start_watch, d);
-    worker_post(rt_api(d->rt), start_domains, d);
     log_event(d->log, LOG_INFO, "ready", "node", node, NULL);
     return 0;
 }
@@ -424,14 +415,14 @@ static void close_rooms(struct daemon *d) {
     if (d->api)
         api_stop(d->api);
     unsigned count = d->rt ? rt_count(d->rt) + 1 : 0;
+    alerting_stop(d);
     rt_free(d->rt);
     api_free(d->api);
     queue_free(d->flow.queue);
     spool_close(d->flow.spool);
     sending_close(d->flow.sending);
     daemon_watch_close(d);
-    watch_domains_close(d);
-    alerts_free(d->flow.alerts);
+    alerting_close(d);
     trace_free(d->flow.trace);
     for (unsigned i = 0; d->flow.workers && i < count; i++) {
         struct flow_worker *fw = &d->flow.workers[i];

@@ -1,5 +1,6 @@
 #include "flow/connect.h"
 
+#include "alert/alert.h"
 #include "base/clock.h"
 #include "pool/guard.h"
 #include "rt/net.h"
@@ -128,8 +129,17 @@ static int dial_guarded(struct connecting *c, const struct route_target *t) {
 static void unbindable(struct connecting *c) {
     char ip[IP_TEXT_SIZE];
     const struct ip *source = &c->to->source;
-    log_event(c->flow->log, LOG_ERROR, "ALARM: a source can't be bound", "source", ip_text(source, ip),
-              "pool", str_c(c->to->arena, c->to->pool), NULL);
+    alert_raise(
+        c->flow->alerts,
+        &(struct alert){
+            .kind = ALERT_SOURCE_UNBINDABLE,
+            .subject = str_of(ip_text(source, ip)),
+            .text = str_printf(c->to->arena,
+                               "the address %s of pool %.*s can't be bound on this host; it rests, the "
+                               "others of its pool are used",
+                               ip, STR_FMT(c->to->pool)),
+            .advice = STR("Give the host that address, or take it out of the pool and reload."),
+        });
     flow_source_rest(c->flow, c->to->pool, source, REST_BIND, clock_wall_ms() + UNBINDABLE_REST_MS,
                      STR("the address can't be bound on this host"));
     if (ip_eq(&c->sticky, source))

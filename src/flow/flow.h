@@ -16,7 +16,6 @@
 struct trace;
 struct alerts;
 struct scan_service;
-struct ownership;
 struct tls_context;
 
 /* What `sluice status` and the metrics count, since start. */
@@ -64,8 +63,7 @@ struct flow {
     struct log *log;
     struct spool *spool;
     struct trace *trace;
-    struct alerts *alerts;       /* alert/alert.h */
-    struct ownership *ownership; /* identity/ownership.h */
+    struct alerts *alerts; /* alert/alert.h */
     struct queue *queue;
     struct scan_service *scan; /* scan/scan.h; NULL in explain */
     struct sending *sending;   /* policy/sending.h */

@@ -1,5 +1,6 @@
 #include "flow/settle.h"
 
+#include "alert/alert.h"
 #include "base/clock.h"
 #include "flow/bounce.h"
 #include "rt/fiber.h"
@@ -216,8 +217,19 @@ void settle_park(struct flow *flow, const struct spool_message *m, struct delive
         event.reply = str_printf(arena, "parked: %.*s", STR_FMT(why));
         event.pool = queue_delivery_pool(flow->queue, d);
         struct spool_outcome fate = {.fate = SPOOL_HELD, .time = event.time, .reply = event.reply};
-        log_event(flow->log, LOG_ERROR, "ALARM: mail parked", "trace_id", event.trace_id.text, "why",
+        log_event(flow->log, LOG_ERROR, "mail parked", "trace_id", event.trace_id.text, "why",
                   str_c(arena, why), NULL);
+        alert_raise(
+            flow->alerts,
+            &(struct alert){
+                .kind = ALERT_GUARD,
+                .subject = str_printf(arena, "pool %.*s", STR_FMT(event.pool)),
+                .text = str_printf(arena, "the guard parked mail of pool %.*s: %.*s", STR_FMT(event.pool),
+                                   STR_FMT(why)),
+                .advice = STR("Look at it: sluice queue list --held. When the pools are as they should "
+                              "be: sluice queue release ID."),
+                .samples = trace_id_str(&event.trace_id),
+            });
         FLOW_COUNT(flow, guard_alarms, 1);
         spool_outcome(flow->spool, d->message, d->recipient, &fate, NULL, NULL);
         flow_trace(flow, &event);

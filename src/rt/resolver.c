@@ -176,6 +176,12 @@ static void ask(struct unbound_resolver *r, struct str name, enum dns_type type,
     bool stale = dns_cache_stale(r->cache, name, type, now, arena, ret);
     if (stale && patience > now + PATIENCE_MS)
         patience = now + PATIENCE_MS;
+    if (fiber_yield() ==
+        SLUICE_ECANCELLED) { /* the loop that is ending would not begin it, and nobody would free it */
+        if (!stale)
+            fail(ret, "cancelled");
+        return;
+    }
     struct query *query = r->unbound ? query_join(r, name, type, arena) : NULL;
     if (!query) {
         if (!stale)

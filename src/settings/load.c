@@ -63,7 +63,6 @@ static void read_state(struct loading *l) {
     s->trace_dir = str_printf(l->arena, "%s/trace", s->state).at;
     s->limits_dir = str_printf(l->arena, "%s/limits", s->state).at;
     s->keys_dir = str_printf(l->arena, "%s/keys", s->state).at;
-    s->identity_dir = str_printf(l->arena, "%s/identity", s->state).at;
 }
 
 static void read_root(struct loading *l) {
@@ -225,6 +224,31 @@ static void check_schedules(struct loading *l) {
     }
 }
 
+/* Who is told of what, and whether these mails can be signed. */
+static void read_alerts(struct loading *l) {
+    struct config_sections sections = config_sections(l->root, "tenant");
+    struct alert_tenant *tenants = arena_array(l->arena, struct alert_tenant, sections.count);
+    struct alerts_config *alerts = &l->settings->alerts;
+    bool mails = false;
+    for (size_t i = 0; i < sections.count; i++) {
+        tenants[i].name = config_title(sections.at[i]);
+        tenants[i].administrators = alert_addresses(l->arena, sections.at[i], "administrators", l->errors,
+                                                    &tenants[i].administrator_count);
+        mails |= tenants[i].administrator_count > 0;
+    }
+    *alerts = (struct alerts_config){
+        .node = l->settings->node,
+        .settings = alert_settings_load(l->arena, l->root, l->settings->state, l->settings->node, l->errors),
+        .tenants = tenants,
+        .tenant_count = sections.count,
+    };
+    struct address from = address_split(alerts->settings.from);
+    if ((mails || alerts->settings.mail_count) && !policy_tenant_of_domain(l->settings->policy, from.domain))
+        config_warn(l->errors, config_section_or_empty(l->root, "alerts"), "from",
+                    "%.*s is in no accepted domain: mails of alerts leave unsigned, as class relay",
+                    STR_FMT(alerts->settings.from));
+}
+
 static int load(struct arena *arena, const struct config_node *root, const struct settings_checks *checks,
                 struct config_errors *errors, struct settings **ret) {
     struct holder *holder = arena_new_of(arena, struct holder);
@@ -239,7 +263,6 @@ static int load(struct arena *arena, const struct config_node *root, const struc
     s->identity = identity_load(arena, root, s->state, s->pools, errors);
     const struct config_node *dns = config_section_or_empty(root, "dns");
     s->blocklists = blocklists_load(arena, root, config_has(dns, "zone-file"), errors);
-    s->ownership = ownership_load(arena, root, s->state, s->keys_dir, errors);
     read_tls(&l);
     read_stores(&l);
     settings_listeners(&l);
@@ -256,6 +279,7 @@ static int load(struct arena *arena, const struct config_node *root, const struc
     check_schedules(&l);
     read_dns(&l);
     read_api(&l);
+    read_alerts(&l);
     if (config_error_count(errors)) {
         settings_unref(s);
         return SLUICE_EINVALID;

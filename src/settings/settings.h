@@ -6,12 +6,12 @@
  * the same tables (settings_options).
  */
 #pragma once
+#include "alert/settings.h"
 #include "base/ip.h"
 #include "base/ip_range.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "identity/blocklist_settings.h"
-#include "identity/ownership.h"
 #include "identity/settings.h"
 #include "policy/tenant.h"
 #include "pool/pool.h"
@@ -79,8 +79,6 @@ struct settings {
     size_t pool_file_count;
     struct identity_settings identity;
     struct blocklist_settings blocklists;
-    struct ownership_settings ownership;
-    const char *identity_dir; /* absolute: below `state` */
     const struct listener *listeners;
     size_t listener_count;
     const struct policy *policy; /* tenant, verdict, classify: policy_load, policy_close */
@@ -96,6 +94,7 @@ struct settings {
     struct {
         int64_t retain_ms; /* days that are kept */
     } trace;
+    struct alerts_config alerts;
     struct {
         const char *socket; /* absolute; never NULL */
         const struct endpoint *bind;

@@ -1,6 +1,7 @@
 #include "trace/day.h"
 
 #include "base/error.h"
+#include "trace/file.h"
 #include "trace/folder.h"
 #include "trace/row.h"
 #include <errno.h>
@@ -28,36 +29,6 @@ static const char *const sql[STATEMENTS] = {
     [UPDATE_OTHER] = row_update_other,
     [FILL] = row_fill,
 };
-
-static int error_of(int sqlite) {
-    switch (sqlite & 0xff) {
-    case SQLITE_OK:
-    case SQLITE_DONE:
-    case SQLITE_ROW:
-        return 0;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return SLUICE_ECORRUPT;
-    case SQLITE_FULL:
-        return SLUICE_EFULL;
-    case SQLITE_PERM:
-    case SQLITE_READONLY:
-    case SQLITE_AUTH:
-        return SLUICE_EDENIED;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return SLUICE_EBUSY;
-    case SQLITE_NOMEM:
-        return SLUICE_ENOMEM;
-    case SQLITE_TOOBIG:
-    case SQLITE_CONSTRAINT:
-    case SQLITE_MISMATCH:
-    case SQLITE_RANGE:
-        return SLUICE_EINVALID;
-    default:
-        return SLUICE_EIO;
-    }
-}
 
 struct day *day_close(struct day *day) {
     if (!day)
@@ -134,13 +105,13 @@ int day_open(const char *folder, int64_t number, char why[DAY_WHY_SIZE], struct 
     }
     snprintf(why, DAY_WHY_SIZE, "%s", day->db ? sqlite3_errmsg(day->db) : sqlite3_errstr(rc));
     day_close(day);
-    return rc == SQLITE_ERROR ? SLUICE_ECORRUPT : error_of(rc); /* "no such column": a foreign file */
+    return rc == SQLITE_ERROR ? SLUICE_ECORRUPT : file_error(rc); /* "no such column": a foreign file */
 }
 
 static int run(sqlite3_stmt *statement) {
     int rc = sqlite3_step(statement);
     sqlite3_reset(statement);
-    return error_of(rc);
+    return file_error(rc);
 }
 
 /* SQLite would go on writing into a file that somebody removed. */

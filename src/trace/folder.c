@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "trace/file.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -55,21 +56,8 @@ int folder_days(const char *folder, int64_t **ret_days, size_t *ret_count) {
 }
 
 int folder_set_aside(const char *folder, int64_t day, char ret_name[FOLDER_PATH_SIZE]) {
-    static const char *const companions[] = {"-wal", "-shm", ""};
-    char path[FOLDER_PATH_SIZE], from[FOLDER_PATH_SIZE + 8], to[FOLDER_PATH_SIZE + 32];
-    unsigned number = 0;
-    folder_path(folder, day, path);
-    do
-        snprintf(to, sizeof to, "%s.damaged-%u", path, ++number);
-    while (access(to, F_OK) == 0);
-    for (size_t i = 0; i < sizeof companions / sizeof companions[0]; i++) {
-        snprintf(from, sizeof from, "%s%s", path, companions[i]);
-        snprintf(to, sizeof to, "%s.damaged-%u%s", path, number, companions[i]);
-        if (rename(from, to) != 0 && errno != ENOENT)
-            return error_from_errno(errno);
-    }
-    snprintf(ret_name, FOLDER_PATH_SIZE, "%s", to);
-    return 0;
+    char path[FOLDER_PATH_SIZE];
+    return file_set_aside(folder_path(folder, day, path), ret_name);
 }
 
 int folder_expire(const char *folder, int64_t first, size_t *ret_removed) {

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "trace/file.h"
 #include "trace/folder.h"
 #include "trace/row.h"
 #include "trace/store.h"
@@ -126,58 +127,10 @@ static void build(struct search *search, const struct trace_filter *f) {
 
 static int out_of_time(void *deadline) { return clock_mono_ms() >= *(int64_t *)deadline; }
 
-/* Without a right to write beside the file SQLite can't share it: then it is read as it lies, which is safe
- * when nobody has left a log. */
-static int open_as_it_lies(const char *path, sqlite3 **db) {
-    struct buf uri __attribute__((cleanup(buf_free))) = {0};
-    char wal[FOLDER_PATH_SIZE + 8];
-    struct stat found;
-    snprintf(wal, sizeof wal, "%s-wal", path);
-    if (stat(wal, &found) == 0 && found.st_size > 0)
-        return SQLITE_CANTOPEN;
-    buf_str(&uri, STR("file:"));
-    for (const char *p = path; *p; p++)
-        if (strchr("%?#", *p))
-            buf_printf(&uri, "%%%02x", (unsigned char)*p);
-        else
-            buf_char(&uri, *p);
-    buf_str(&uri, STR("?immutable=1"));
-    sqlite3_close(*db);
-    return sqlite3_open_v2(buf_c(&uri), db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI,
-                           NULL);
-}
-
-static int schema_of(sqlite3 *db, int *ret_schema) {
-    sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &statement, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(statement);
-    if (rc == SQLITE_ROW) {
-        *ret_schema = sqlite3_column_int(statement, 0);
-        rc = SQLITE_OK;
-    }
-    sqlite3_finalize(statement);
-    return rc;
-}
-
 /* *ret_db is to be closed whatever the result is. SQLITE_EMPTY: begun, nothing in it yet. */
 static int open_day(const struct trace *trace, int64_t day, sqlite3 **ret_db) {
     char path[FOLDER_PATH_SIZE];
-    int schema = 0;
-    folder_path(store_folder(trace), day, path);
-    int rc = sqlite3_open_v2(path, ret_db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
-    if (rc == SQLITE_OK) {
-        sqlite3_busy_timeout(*ret_db, 2000);
-        rc = schema_of(*ret_db, &schema);
-    }
-    if ((rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_READONLY) {
-        rc = open_as_it_lies(path, ret_db);
-        if (rc == SQLITE_OK)
-            rc = schema_of(*ret_db, &schema);
-    }
-    if (rc == SQLITE_OK && schema != ROW_SCHEMA)
-        return schema == 0 ? SQLITE_EMPTY : SQLITE_NOTADB;
-    return rc;
+    return file_open_read(folder_path(store_folder(trace), day, path), ROW_SCHEMA, ret_db);
 }
 
 static int bind_values(sqlite3_stmt *s, const struct search *search, unsigned left) {

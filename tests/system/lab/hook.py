@@ -1,0 +1,74 @@
+"""A web server that takes webhooks: scripted answers, everything remembered, signatures checked as docs/operations.md says."""
+import collections
+import hashlib
+import hmac
+import http.server
+import json
+import ssl
+import threading
+import time
+
+CLOSE, SILENT = object(), object()
+
+
+def signature_is_good(secret, headers, body, now=None, tolerance=300):
+    """The example of docs/operations.md."""
+    timestamp = headers.get("X-Sluice-Timestamp", "")
+    expected = "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    fresh = timestamp.isdigit() and abs((now or time.time()) - int(timestamp)) <= tolerance
+    return fresh and hmac.compare_digest(expected, headers.get("X-Sluice-Signature", ""))
+
+
+class Hook:
+    """`answers`: what each call gets, one after the other, then 200: a status, (status, headers), CLOSE, or SILENT."""
+
+    def __init__(self, secret, answers=(), tls=None, address="127.0.0.1"):
+        self.secret, self.answers = secret, collections.deque(answers)
+        self.calls, self.bad = [], []
+        self.changed = threading.Condition()
+        hook, self.released = self, threading.Event()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                with hook.changed:
+                    if not signature_is_good(hook.secret, self.headers, body):
+                        hook.bad.append((dict(self.headers), body))
+                    hook.calls.append((self.path, dict(self.headers), json.loads(body)))
+                    answer = hook.answers.popleft() if hook.answers else 200
+                    hook.changed.notify_all()
+                if answer is SILENT:
+                    hook.released.wait(60)
+                    return
+                if answer is CLOSE:
+                    self.connection.close()
+                    return
+                status, headers = answer if isinstance(answer, tuple) else (answer, {})
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_port
+        self.url = f"{'https' if tls else 'http'}://{'localhost' if tls else address}:{self.port}/hook"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def wait(self, count=1, timeout=30.0):
+        """The bodies of the calls, once there are so many."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.calls) >= count, timeout), f"{len(self.calls)} calls, not {count}"
+            return [body for _, _, body in self.calls]
+
+    def close(self):
+        self.released.set()
+        self.server.shutdown()
+        self.server.server_close()
