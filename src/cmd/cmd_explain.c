@@ -81,7 +81,7 @@ static bool leaves(const struct explain_view *v) {
         ready |= !explain_waits(v, r->pools[i]).len;
     for (size_t i = 0; i < r->copy_count; i++)
         ready &= r->copies[i].route && r->copies[i].route->outcome.fate == OUTCOME_DONE;
-    return ready && r->refusal.fate == OUTCOME_DONE && r->copy_count;
+    return ready && !v->over && r->refusal.fate == OUTCOME_DONE && r->copy_count;
 }
 
 /* Arguments */
@@ -113,16 +113,19 @@ static int read_address(struct cli *cli, const char *option, struct str text_of,
     return CLI_DONE;
 }
 
-static int read_request(struct cli *cli, const struct cli_arguments *arguments, struct explain_request *ret) {
+static int read_request(struct cli *cli, const struct cli_arguments *arguments, struct explain_request *ret,
+                        struct str *ret_as) {
     struct str from = cli_value(arguments, "from"), to = cli_value(arguments, "to");
     struct str client = cli_value(arguments, "client");
     if (!from.at || !to.at || arguments->word_count != 1)
         return cli_usage(cli, "usage: sluice explain --from A --to B [--client IP [--helo NAME] "
-                              "[--certificate NAME]] [--tenant T] FILE (- reads standard input)");
+                              "[--certificate NAME]] [--tenant T] [--as SENDER] FILE (- reads standard "
+                              "input)");
     if (client.at && !ip_parse(client, &ret->client))
         return cli_usage(cli, "--client %.*s: an IP address is wanted", STR_FMT(client));
     ret->tenant = cli_value(arguments, "tenant");
     ret->helo = cli_value(arguments, "helo");
+    *ret_as = cli_value(arguments, "as");
     ret->certificate = str_lower(cli->arena, cli_value(arguments, "certificate"));
     if (ret->certificate.len && ip_is_none(&ret->client))
         return cli_usage(cli, "--certificate: the address of the --client that shows it is wanted too");
@@ -143,16 +146,19 @@ static int load(struct cli *cli, struct settings **ret) {
 
 static int run(struct cli *cli, const struct cli_arguments *arguments) {
     struct asking a = {.arena = cli->arena, .view = {.cli = cli}};
-    int bad = read_request(cli, arguments, &a.view.request);
+    int bad = read_request(cli, arguments, &a.view.request, &a.view.as);
     if (!bad)
         bad = load(cli, &a.settings);
     if (bad)
         return bad;
+    explain_as(&a.view, a.settings);
     struct plan_input input;
     struct plan plan = cmd_dns_plan(cli, a.settings, &input);
     struct plan_index *index = plan_index_new(&plan);
     a.index = index;
     bad = cli_ask_dns(cli, a.settings, &(struct cli_asking){.fibers = 1, .run = run_explain, .ctx = &a});
+    if (!bad)
+        explain_standing(&a.view, a.settings);
     if (!bad && cli->json)
         explain_json(&a.view);
     else if (!bad)
@@ -173,6 +179,7 @@ static const struct cli_option options[] = {
     {"helo", 0, "NAME", "what the client says in EHLO"},
     {"certificate", 0, "NAME", "a name in the client's certificate, as if it verified"},
     {"tenant", 0, "TENANT", "its connector with that client, else one of its users"},
+    {"as", 0, "SENDER", "who logs in, or a sender behind a connector: its limits, and where it stands"},
     {0},
 };
 

@@ -274,6 +274,9 @@ void explain_json(const struct explain_view *v) {
     put(root, "copies", copies_json(v));
     put(root, "dropped", ended_json(v));
     put(root, "seen_by_receivers", seen_json(v));
+    if (v->as.len)
+        put(root, "limits_of",
+            v->standing.len ? json_loadb(v->standing.at, v->standing.len, 0, NULL) : json_null());
     put(root, "not_asked", json_integer((json_int_t)v->not_asked));
     json_dumpf(root, v->cli->out, JSON_COMPACT);
     fputc('\n', v->cli->out);

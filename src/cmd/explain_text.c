@@ -1,4 +1,5 @@
 #include "cmd/explain_view.h"
+#include "cmd/standing.h"
 
 #include "auth/results.h"
 #include "rt/dns_wire.h"
@@ -168,6 +169,13 @@ void explain_text(const struct explain_view *v) {
                                 : r->by.relayed ? ", relayed for others"
                                                 : ""));
     print_arrival(cli, v);
+    if (v->as.len)
+        explain_line(cli, "as",
+                     v->standing.len
+                         ? v->as
+                         : str_printf(cli->arena, "%.*s: %.*s", STR_FMT(v->as), STR_FMT(v->standing_why)));
+    if (v->standing.len)
+        cli_standing_limits(cli, v->standing);
     print_judged(cli, &r->judged);
     if (refusal.len) {
         explain_line(cli, "refused", refusal);

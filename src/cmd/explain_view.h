@@ -26,7 +26,11 @@ struct explain_view {
     struct explain_result result;
     struct explain_seen *seen; /* by copy, pool and address */
     size_t seen_count;
-    size_t not_asked; /* past EXPLAIN_FORECASTS */
+    size_t not_asked;    /* past EXPLAIN_FORECASTS */
+    struct str as;       /* the sender whose limits are asked for; "" nobody */
+    struct str standing; /* of it: one JSON object (api_standing_json); "" it is not known */
+    struct str standing_why;
+    bool over; /* it would be refused for a limit or a restriction */
 };
 
 /* ---- explain_seen.c ---- */
@@ -59,6 +63,11 @@ const char *explain_family(unsigned family);
 /* "match", "miss"...; "records", "none", "failed". */
 const char *explain_spf_end(enum spf_step_end);
 const char *explain_dns_status(enum dns_status);
+
+/* Before the message is explained: who --as names is its submitter, where nothing else says who that is. */
+void explain_as(struct explain_view *, const struct settings *);
+/* Afterwards: sets what is told of --as. Asks the daemon, or reads what it has left on disk. */
+void explain_standing(struct explain_view *, const struct settings *);
 
 void explain_json(const struct explain_view *);
 void explain_text(const struct explain_view *);

@@ -380,8 +380,7 @@ static void add_attributes(struct acceptance *a, struct spool_message *message) 
 }
 
 /* Steps 4 to 7 of what is within its limits. */
-static struct outcome accept_allowed(struct flow *flow, struct acceptance *a,
-                                     const struct allowance *allowance) {
+static struct outcome accept_allowed(struct flow *flow, struct acceptance *a) {
     struct classify_facts facts;
     struct decision decision;
     const struct pool *pool = NULL;
@@ -393,7 +392,7 @@ static struct outcome accept_allowed(struct flow *flow, struct acceptance *a,
     if (accept_classify(flow, a, &facts, &decision, &pool, &refusal) != 0)
         return refusal;
     if (facts.verdict == VERDICT_SPAM)
-        allowance_copy(a, allowance);
+        allowance_copy(a);
     envelope_route(&a->envelope, a->settings->policy, a->arena);
     int error = rewrite_groups(a, &decision, pool, &groups, &count);
     if (error) {
@@ -422,7 +421,7 @@ struct outcome accept_message(struct flow *flow, struct acceptance *a) {
     struct outcome result = allowance_ask(flow, a, &allowance);
     if (result.fate != OUTCOME_DONE)
         return result;
-    result = accept_allowed(flow, a, &allowance);
+    result = accept_allowed(flow, a);
     allowance_settle(flow, a, &allowance, result.fate == OUTCOME_DONE);
     return result;
 }

@@ -152,11 +152,10 @@ bool allowance_may_begin(struct flow *flow, struct acceptance *a, struct outcome
                        &a->refused_why);
 }
 
-void allowance_copy(struct acceptance *a, const struct allowance *w) {
+void allowance_copy(struct acceptance *a) {
     const struct sending_policy *p =
         a->by.tenant && !a->own_report ? limit_policy_for(a->by.tenant, author_of(a)) : NULL;
     struct envelope *e = &a->envelope;
-    (void)w;
     if (!p || !p->bcc_suspicious.len)
         return;
     for (size_t i = 0; i < e->copy_count; i++)

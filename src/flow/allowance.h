@@ -36,7 +36,7 @@ void allowance_question(const struct acceptance *, struct limit_question *ret);
 
 /* Suspicious mail: a copy to the address that the policy names (bcc-suspicious), which counts nowhere. Before
  * envelope_route. */
-void allowance_copy(struct acceptance *, const struct allowance *);
+void allowance_copy(struct acceptance *);
 
 /* sending_options.tell: the alerts; `flow` is a struct flow. From a fiber. */
 void allowance_tell(void *flow, const struct sending_note *);

@@ -15,8 +15,11 @@ int limit_desk_open(const struct limit_desk_options *options, struct arena *aren
                     struct limit_journal_report *ret_report, struct limit_desk **ret) {
     struct limit_desk *d = xcalloc(1, sizeof *d);
     d->kept = (struct limit_kept){limit_table_new(options->capacity), limit_tenants_new(), sender_book_new()};
-    const struct limit_store_options store = {
-        .dir = options->dir, .io = options->io, .kept = d->kept, .now = options->now};
+    const struct limit_store_options store = {.dir = options->dir,
+                                              .io = options->io,
+                                              .kept = d->kept,
+                                              .now = options->now,
+                                              .read_only = options->read_only};
     int error = limit_store_open(&store, arena, ret_why, ret_report, &d->store);
     if (error)
         limit_desk_close(d);

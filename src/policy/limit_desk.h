@@ -15,6 +15,7 @@ struct limit_desk_options {
     const struct spool_io *io; /* NULL: the real disk */
     uint32_t capacity;         /* senders; 125 bytes each when all are active */
     int64_t now;
+    bool read_only; /* as limit_store_options */
 };
 
 /* As limit_store_open. */

@@ -185,13 +185,13 @@ int limit_store_open(const struct limit_store_options *options, struct arena *ar
     s->lock = s->handle = -1;
     *ret_report = (struct limit_journal_report){0};
     const struct spool_io *io = s->options.io;
-    int error = io->make_dir(io->ctx, s->dir);
+    int error = options->read_only ? 0 : io->make_dir(io->ctx, s->dir);
     if (error) {
         error = complain_errno(error, arena, ret_why, s->dir);
         goto failed;
     }
     snprintf(path, sizeof path, "%s/lock", s->dir);
-    s->lock = io->lock(io->ctx, path, false, &holder);
+    s->lock = io->lock(io->ctx, path, options->read_only, &holder);
     if (s->lock < 0) {
         error = s->lock == -EWOULDBLOCK
                     ? complain(SLUICE_EBUSY, arena, ret_why, path, "another process has it")

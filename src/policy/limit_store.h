@@ -27,11 +27,12 @@ struct limit_store_options {
     uint64_t slack;            /* what the segments may hold over twice what is known; 0: 4 MiB */
     uint32_t sweep_step;       /* senders that a sweep writes with each batch; 0: 1,024 */
     int64_t now;               /* wall ms */
+    bool read_only; /* a look while nobody has it: changes nothing on disk; only close may follow */
 };
 
 /* Makes or locks the folder and reads what is in it into `kept`. Damage is counted, not fatal. On an error
  * *ret_why (in the arena) says what and where: BUSY another process has it; INVALID a later version wrote it;
- * IO, DENIED, FULL. */
+ * IO, DENIED, FULL. Read-only: NOTFOUND nobody has ever counted there. */
 [[nodiscard]] int limit_store_open(const struct limit_store_options *, struct arena *, struct str *ret_why,
                                    struct limit_journal_report *ret_report, struct limit_store **ret);
 /* No batch may be under way; what was not taken is lost: take, write and settle first. NULL is fine; returns

@@ -1,6 +1,7 @@
 """Limits, policies and restricted senders, as a client and an administrator see them. How windows slide is tested with a clock of
 their own (tests/unit/policy); here limits are small."""
 import datetime
+import json
 import re
 import shutil
 
@@ -402,3 +403,35 @@ def test_suspicious_mail_goes_to_the_auditor_too(limited):
     assert ["audit@tailspin.test"] in taken and ["r0@fabrikam.test"] in taken and len(taken) <= 3
     mail, = [m for m in world.hosts["fabrikam.test"].messages if m.recipients == ["r0@fabrikam.test"]]
     assert b"audit@" not in mail.data
+
+
+# ---- explain
+
+def explain(world, sender, *options, to="x@fabrikam.test", author="alice@contoso.test", code=0):
+    ran = world.daemon.run("explain", "--from", author, "--to", to, "--as", sender, *options, "-", stdin=message(author).decode())
+    assert ran.returncode == code, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def test_explain_as_a_sender(limited):
+    world = limited(policy("news", priority=10, senders='{"carol@contoso.test"}', per_day=3, per_minute=1), policy(per_day=6), start=None)
+    world.rewrite(dns=f'zone-file = "zone"  servers = {{"127.0.0.1@{world.dead_port}"}}  timeout = 200ms')
+    world.start("fabrikam.test")
+    send(world, external(2))
+    text = explain(world, "alice@contoso.test")
+    assert '"default" (it applies where no other does), action restrict-today' in text
+    assert re.search(r"per-day +2 of 6 +33 %  recipients in 24 hours", text), text
+    row = json.loads(explain(world, "alice@contoso.test", "--json", author="carol@contoso.test", code=0))["limits_of"]
+    assert (row["policy"], row["policy_why"]) == ("news", "carol@contoso.test is one of its senders, priority 10")
+    assert row["verdict"] == "hold" and row["next_leaves"]
+    send(world, external(4))
+    text = explain(world, "alice@contoso.test", code=1)
+    assert DENIED in text and "6 used, 1 more asked for, the limit is 6" in text
+    assert standing(world, "sender", "alice@contoso.test")["state"] == "free"  # asking is no offence
+    assert refused(world, external(1)) == DENIED
+    # Without a daemon the files tell the same.
+    world.daemon.stop()
+    text = explain(world, "alice@contoso.test", code=1)
+    assert DENIED in text and "is restricted since" in text
+    assert re.search(r"per-day +6 of 6 +100 %", text), text
+    assert "no tenant has a user of that name" in explain(world, "x@elsewhere.test", "--tenant", "contoso", code=1)
