@@ -73,9 +73,46 @@ struct api_source {
     struct ip ip;
     struct str pool, ptr, ehlo;
     struct str state;         /* "healthy", "resting", "elsewhere": at another site */
-    struct str why;           /* it rests */
+    struct str why;           /* it rests, or is on a blocklist and stays */
+    int64_t listed;           /* the number of blocklists that have it */
     int64_t until, last_used; /* wall ms: end of the rest; 0: none, never */
     int64_t connections, delivered, failed;
+};
+
+/* What a blocklist says of an address. */
+struct api_source_list {
+    struct str list, zone;
+    struct str state;        /* "listed", "clear", "lapsed": listed, and not confirmed for a day;
+                                "not asked yet", "not believed", "other family" */
+    struct str text;         /* listed: the list's own words */
+    struct str why;          /* the list is not believed at present */
+    struct str removal;      /* page to go to; empty: none */
+    bool rests;              /* a listing there rests it, unless its pool stays listed */
+    int64_t since, answered; /* wall ms; 0: none, never */
+};
+
+/* An alert about it, from beginning to end. */
+struct api_source_event {
+    struct str alert, text; /* "source-listed" */
+    int64_t began, ended;   /* wall ms; 0: not yet */
+    int64_t count;          /* how many times it was found so */
+};
+
+struct api_source_detail {
+    struct api_source source;
+    struct str site, carries;
+    bool stays_listed; /* its pool does */
+    struct str causes; /* why it rests, as words: "listed, unconfirmed" */
+    struct {
+        struct str state; /* "confirmed", "denied", "doubted": once, and not yet believed; "unknown", "not
+                             required" */
+        struct str name, why;
+        int64_t since, answered, next;
+    } fcrdns;
+    const struct api_source_list *lists; /* none: it is not watched */
+    size_t list_count;
+    const struct api_source_event *events; /* the latest first */
+    size_t event_count;
 };
 
 /* One number. The name follows Prometheus ("sluice_accepted_total"); those of one name follow each
@@ -123,6 +160,9 @@ struct api_backend {
     int (*pools)(void *arg, void (*row)(void *to, const struct api_pool *), void *to, struct buf *ret_why);
     int (*sources)(void *arg, struct str pool, void (*row)(void *to, const struct api_source *), void *to,
                    struct buf *ret_why);
+    /* One address and all that is known of it, in the arena. NOTFOUND: none of ours. */
+    int (*source)(void *arg, const struct ip *, struct arena *, struct api_source_detail *ret,
+                  struct buf *ret_why);
     /* Loads the configuration anew; on an error the old one stays and *ret_why has every message, a line
      * each. With 0 it may have warnings. */
     int (*reload)(void *arg, struct buf *ret_why);

@@ -68,6 +68,7 @@ void queue_cancel(struct request *);
 void state_status(struct request *);
 void state_pools(struct request *);
 void state_sources(struct request *);
+void source_one(struct request *);
 void state_metrics(struct request *);
 void state_health(struct request *);
 void action_reload(struct request *);

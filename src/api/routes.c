@@ -6,6 +6,7 @@ static const struct route routes[] = {
     {"GET", "/v1/status", 0, state_status},
     {"GET", "/v1/pools", 0, state_pools},
     {"GET", "/v1/sources", 0, state_sources},
+    {"GET", "/v1/sources/ID", 0, source_one},
     {"GET", "/v1/trace", ROUTE_LOCAL, trace_list},
     {"GET", "/v1/trace/ID", ROUTE_LOCAL, trace_one},
     {"GET", "/v1/alerts", ROUTE_LOCAL, alert_list},

@@ -62,6 +62,7 @@ static void add_source(void *arg, const struct api_source *s) {
     object_text(arg, "ehlo", s->ehlo);
     object_text(arg, "state", s->state);
     object_text(arg, "why", s->why);
+    object_number(arg, "listed", s->listed);
     object_time(arg, "until", s->until);
     object_time(arg, "last_used", s->last_used);
     object_number(arg, "connections", s->connections);

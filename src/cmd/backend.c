@@ -1,6 +1,7 @@
 /* backend.c - what the API asks of the daemon: gathered from the owners, told in plain rows. */
 #include "cmd/alerting.h"
-#include "cmd/daemon.h"
+#include "cmd/backend.h"
+#include "cmd/watch.h"
 
 #include "base/clock.h"
 #include "flow/allowance.h"
@@ -51,6 +52,7 @@ static void status(void *arg, void (*add)(void *, const char *, const char *, in
     add(to, "spool_damages", NULL, (int64_t)spool.damages);
     daemon_scanner_status(d, arena, add, to);
     alerting_status(d, add, to);
+    watch_status(d->watch, add, to);
     settings_unref(s);
     arena_free(arena);
 }
@@ -81,6 +83,8 @@ static void metrics(void *arg, void (*add)(void *, const struct api_metric *), v
         add(to, &gauges[i]);
     daemon_scanner_metrics(d, arena, add, to);
     alerting_metrics(d, add, to);
+    backend_pool_metrics(d, add, to);
+    watch_metrics(d->watch, add, to);
     arena_free(arena);
 }
 
@@ -257,148 +261,6 @@ static int queue_change(void *arg, enum api_verb verb, const struct api_queue_fi
     return 0;
 }
 
-/* ---- pools and sources ---- */
-
-struct health_call {
-    struct flow *flow;
-    const struct pool *pool;
-    struct source_health *health; /* one for each source; the reasons are in `arena` */
-    struct arena *arena;
-    int64_t now;
-};
-
-static void health_on_owner(void *arg) {
-    struct health_call *call = arg;
-    for (uint32_t i = 0; i < call->pool->source_count; i++)
-        call->health[i] = source_health(flow_here(call->flow)->health, call->pool, &call->pool->sources[i].ip,
-                                        call->now, call->arena);
-}
-
-/* The caller's fiber waits while the owner fills its arena. */
-static struct source_health *health_of(struct daemon *d, const struct pool *pool, struct arena *arena) {
-    struct health_call call = {&d->flow, pool, arena_array(arena, struct source_health, pool->source_count),
-                               arena, clock_wall_ms()};
-    worker_call(rt_owner(d->rt, STR("pool"), pool->name), health_on_owner, &call);
-    return call.health;
-}
-
-struct pool_count {
-    const struct pools *pools;
-    struct api_pool *rows;
-};
-
-/* What waits and what health is known of belongs to this node's site; names may come again at others. */
-static bool stands_here(const struct pools *pools, const struct pool *pool) {
-    return pools->sites[pool->site].here;
-}
-
-static void count_lanes(const struct queue_status *queue, struct pool_count *to) {
-    for (size_t i = 0; i < queue->lane_count; i++)
-        for (size_t p = 0; p < to->pools->pool_count; p++)
-            if (stands_here(to->pools, &to->pools->pools[p]) &&
-                str_eq(queue->lanes[i].pool, to->pools->pools[p].name)) {
-                to->rows[p].sending += (int64_t)queue->lanes[i].sending;
-                to->rows[p].waiting += (int64_t)queue->lanes[i].ready;
-            }
-}
-
-static void count_waiting(struct daemon *d, struct pool_count *to) {
-    for (size_t p = 0; p < to->pools->pool_count; p++) {
-        struct queue_filter filter = {.pool = to->pools->pools[p].name};
-        uint64_t cursor = 0;
-        if (!stands_here(to->pools, &to->pools->pools[p]))
-            continue;
-        do {
-            struct arena *arena = arena_new(0);
-            struct queue_row *rows;
-            size_t count = queue_list(d->flow.queue, &filter, PAGE, &cursor, arena, &rows);
-            for (size_t i = 0; i < count; i++) {
-                to->rows[p].held += rows[i].state == DELIVERY_HELD;
-                to->rows[p].waiting += rows[i].state == DELIVERY_WAITING;
-            }
-            arena_free(arena);
-        } while (cursor);
-    }
-}
-
-static struct str carries_text(const struct pool *pool, struct arena *arena) {
-    struct str text = STR("");
-    for (int c = 0; c < MAIL_CLASS_COUNT; c++)
-        if (pool_carries(pool, (enum mail_class)c))
-            text = str_printf(arena, "%.*s%s%s", STR_FMT(text), text.len ? ", " : "",
-                              mail_class_name((enum mail_class)c));
-    return text;
-}
-
-static int pool_rows(void *arg, void (*row)(void *, const struct api_pool *), void *to, struct buf *ret_why) {
-    struct daemon *d = arg;
-    struct arena *arena = arena_new(0);
-    struct settings *s = flow_settings(&d->flow);
-    struct queue_status queue;
-    struct pool_count counts = {s->pools, arena_array(arena, struct api_pool, s->pools->pool_count)};
-    (void)ret_why;
-    queue_status(d->flow.queue, arena, &queue);
-    count_lanes(&queue, &counts);
-    count_waiting(d, &counts);
-    for (size_t p = 0; p < s->pools->pool_count; p++) {
-        const struct pool *pool = &s->pools->pools[p];
-        struct api_pool *out = &counts.rows[p];
-        bool here = stands_here(s->pools, pool);
-        struct source_health *health = here ? health_of(d, pool, arena) : NULL;
-        for (uint32_t i = 0; here && i < pool->source_count; i++) {
-            out->usable += !health[i].resting_until;
-            out->delivered += (int64_t)health[i].delivered;
-            out->failed += (int64_t)health[i].failed;
-        }
-        out->name = pool->name;
-        out->site = s->pools->sites[pool->site].name;
-        out->class_tag = pool->code;
-        out->carries = carries_text(pool, arena);
-        out->spf = str_of(pool_spf_text(pool));
-        out->sources = pool->source_count;
-        row(to, out);
-    }
-    settings_unref(s);
-    arena_free(arena);
-    return 0;
-}
-
-static int source_rows(void *arg, struct str only, void (*row)(void *, const struct api_source *), void *to,
-                       struct buf *ret_why) {
-    struct daemon *d = arg;
-    struct arena *arena = arena_new(0);
-    struct settings *s = flow_settings(&d->flow);
-    (void)ret_why;
-    for (size_t p = 0; p < s->pools->pool_count; p++) {
-        const struct pool *pool = &s->pools->pools[p];
-        if (only.len && !str_eq(only, pool->name))
-            continue;
-        struct source_health *health = stands_here(s->pools, pool)
-                                           ? health_of(d, pool, arena)
-                                           : arena_array(arena, struct source_health, pool->source_count);
-        for (uint32_t i = 0; i < pool->source_count; i++) {
-            bool resting = health[i].resting_until > 0;
-            struct str usual = stands_here(s->pools, pool) ? STR("healthy") : STR("elsewhere");
-            row(to, &(struct api_source){
-                        .ip = pool->sources[i].ip,
-                        .pool = pool->name,
-                        .ptr = str_of(pool->sources[i].ptr),
-                        .ehlo = str_of(pool->sources[i].ehlo),
-                        .state = resting ? STR("resting") : usual,
-                        .why = health[i].reason,
-                        .until = health[i].resting_until == REST_UNTIL_WOKEN ? 0 : health[i].resting_until,
-                        .last_used = health[i].last_used,
-                        .connections = (int64_t)health[i].picked,
-                        .delivered = (int64_t)health[i].delivered,
-                        .failed = (int64_t)health[i].failed,
-                    });
-        }
-    }
-    settings_unref(s);
-    arena_free(arena);
-    return 0;
-}
-
 /* ---- a message from the local socket ---- */
 
 static struct outcome submit(struct daemon *d, struct acceptance *a) {
@@ -477,8 +339,9 @@ const struct api_backend daemon_backend = {
     .status = status,
     .queue_list = queue_rows,
     .queue_operate = queue_change,
-    .pools = pool_rows,
-    .sources = source_rows,
+    .pools = backend_pools,
+    .sources = backend_sources,
+    .source = backend_source,
     .reload = reload_now,
     .send = send_message,
     .senders = daemon_senders,

@@ -166,6 +166,11 @@ struct cli_table {
 /* Fits the width of the terminal: cuts, then drops columns. */
 void cli_table(struct cli *, const struct cli_table *);
 
+/* ---- source_show.c ---- */
+
+/* All that is known of one sending address. */
+int cli_source_show(struct cli *, const char *ip);
+
 /* ---- timeline.c ---- */
 
 struct trace_event;

@@ -28,6 +28,7 @@ static const struct cli_column source_columns[] = {
     {"PTR", "ptr", CLI_TEXT, .least = 12, .want = 255},
     {"DELIVERED", "delivered", CLI_NUMBER, .drop = 5},
     {"FAILED", "failed", CLI_NUMBER, .drop = 6},
+    {"LISTS", "listed", CLI_NUMBER, .drop = 7},
     {"UNTIL", "until", CLI_DUE, .drop = 4},
     {"WHY", "why", CLI_TEXT, .least = 10, .drop = 3},
     {0},
@@ -72,8 +73,14 @@ static int run_source(struct cli *cli, const struct cli_arguments *arguments) {
     struct buf target __attribute__((cleanup(buf_free))) = {0};
     struct api_reply reply;
     struct str pool = cli_value(arguments, "pool");
+    if (arguments->word_count && strcmp(arguments->words[0], "show") == 0) {
+        if (arguments->word_count != 2 || arguments->given_count)
+            return cli_usage(cli, "usage: sluice source show IP");
+        return cli_source_show(cli, arguments->words[1]);
+    }
     if (arguments->word_count)
-        return cli_usage(cli, "unexpected word: %s", arguments->words[0]);
+        return cli_usage(cli, "unexpected word: %s%s", arguments->words[0],
+                         cli_nearest(cli->arena, arguments->words[0], (const char *const[]){"show"}, 1));
     buf_str(&target, STR("/v1/sources"));
     if (pool.at)
         api_target_add(&target, "pool", pool);
@@ -90,5 +97,6 @@ static const struct cli_option source_options[] = {{"pool", 0, "POOL", "only the
 
 const struct cli_command cmd_pool = {"pool", "", "The pools: what they carry, their addresses, their mail",
                                      NULL, run_pool};
-const struct cli_command cmd_source = {
-    "source", "", "The addresses that mail leaves from: names, health, counts", source_options, run_source};
+const struct cli_command cmd_source = {"source", "[show IP]",
+                                       "The addresses that mail leaves from: names, health, counts",
+                                       source_options, run_source};

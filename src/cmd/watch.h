@@ -69,3 +69,14 @@ void watch_drop(struct watch *, struct watch_target *);
 /* Is it in force on the list, and when did that begin? */
 bool watch_listed(const struct watch *, const struct watch_target *, size_t list,
                   struct blocklist_entry *ret);
+
+/* ---- watch_show.c: for the API, on its worker ---- */
+
+void watch_status(const struct watch *, void (*add)(void *, const char *, const char *, int64_t), void *to);
+void watch_metrics(const struct watch *, void (*add)(void *, const struct api_metric *), void *to);
+/* How many lists have the address, and their names. */
+int64_t watch_listings(const struct watch *, const struct ip *, struct arena *, struct str *ret_names);
+/* FCrDNS and lists of an address; and, from the store of alerts, its history. Copied into the arena. */
+void watch_show(const struct watch *, const struct ip *, struct arena *, struct api_source_detail *ret);
+void watch_history(struct daemon *, const char *trace_dir, const struct ip *, struct arena *,
+                   struct api_source_detail *ret);

@@ -12,6 +12,7 @@ from lab.world import ON_PREM, world_inside, zone
 
 ALICE, BOB = "alice@contoso.test", "bob@fabrikam.test"
 NORMAL, OTHER, V6, RISKY = "192.0.2.17", "192.0.2.18", "2001:db8:25::10", "198.51.100.9"
+NOT_ASKED = "identity { require = none }\n"
 FAST = 'every = 1s  gap = 10ms  defaults = no'
 BL = 'blocklist "The List" { zone = "bl.test"  families = {ipv4, ipv6}  codes = {"127.0.0.2 lists a source of spam"}  removal = "https://bl.test/remove?ip=%" }'
 
@@ -94,7 +95,7 @@ def seen(world):
 
 
 def listed(folder):
-    with watched(folder, f"blocklists {{ {FAST} }}\n{BL}") as world:
+    with watched(folder, NOT_ASKED + f"blocklists {{ {FAST} }}\n{BL}") as world:
         net, daemon = world.net, world.daemon
         net.list(NORMAL)
         net.list(RISKY)
@@ -108,6 +109,16 @@ def listed(folder):
         assert sorted(seen(world)) == [OTHER] * 4 + [RISKY], seen(world)
         assert state(world, RISKY) == "healthy"
         daemon.wait_log(f"source-listed.*{NORMAL}")
+        shown = daemon.rows("source", "show", NORMAL)[0]
+        (bl,) = shown["lists"]
+        assert (bl["list"], bl["state"], bl["text"], bl["removal"], bl["rests"]) == ("The List", "listed", "Listed by hand, see https://bl.test/why", f"https://bl.test/remove?ip={NORMAL}", True), bl
+        assert (shown["pool"], shown["state"], shown["causes"], shown["listed"], shown["when_listed"], shown["fcrdns"]["state"]) == ("normal", "resting", "listed", 1, "rest", "not required"), shown
+        text = daemon.cli("source", "show", NORMAL)
+        assert all(w in text for w in ("resting", "Listed by hand", "https://bl.test/remove?ip=192.0.2.17", "mail-bl2on0001.sluice.test")), text
+        risky = daemon.rows("source", "show", RISKY)[0]
+        assert (risky["state"], risky["causes"], risky["listed"], risky["when_listed"], risky["why"]) == ("healthy", None, 1, "stay", "on The List, and stays"), risky
+        status = daemon.rows("status")[0]
+        assert (status["sources_listed"], status["blocklists"], status["blocklists_answering"], status["sources_unconfirmed"]) == (2, 1, 1, 0), status
         # Both: the mail waits, and says why.
         net.list(OTHER)
         rests(world, OTHER)
@@ -138,3 +149,131 @@ def listed(folder):
 
 def test_listed_rests_in_normal_and_comes_back(in_namespace):
     in_namespace(listed)
+
+
+class Lying:
+    """What a list says instead of doing its work."""
+    EVERYTHING = staticmethod(lambda name: "127.0.0.2")
+    TOO_MUCH = staticmethod(lambda name: "127.255.255.255")
+    OPEN_RESOLVER = staticmethod(lambda name: "127.255.255.254")
+    NOT_OURS = staticmethod(lambda name: "203.0.113.80")
+    GONE = staticmethod(lambda name: "NXDOMAIN")
+    BROKEN = staticmethod(lambda name: "SERVFAIL")
+
+
+LIARS = {"everything": (Lying.EVERYTHING, "it lists everything"), "too-much": (Lying.TOO_MUCH, "it was asked too much"),
+         "open": (Lying.OPEN_RESOLVER, "it does not answer public resolvers"), "parked": (Lying.NOT_OURS, "it answers with an address of the Internet"),
+         "gone": (Lying.GONE, "the list is gone"), "broken": (Lying.BROKEN, "")}
+
+
+def liars(folder):
+    """Six lists that lie each in its way, and one that starts to after a while: nobody rests, each is said once, and left alone."""
+    lists = "".join(f'blocklist "{n}" {{ zone = "{n}.test"  families = {{ipv4, ipv6}} }}\n' for n in LIARS)
+    with watched(folder, NOT_ASKED + f"blocklists {{ {FAST} }}\n{BL}\n{lists}", normal=(NORMAL, OTHER, V6)) as world:
+        net, daemon = world.net, world.daemon
+        net.ns.rules.append(lambda name, rtype: next((lie(name) for n, (lie, _) in LIARS.items() if name.endswith(f".{n}.test")), None))
+        world.start("fabrikam.test")
+        for n in LIARS:
+            daemon.wait_log(f"blocklist is not believed list={n}")
+        daemon.wait_log('blocklist answers as it should list="The List"')
+        # The good one turns bad: what is listed stays, what is not is not.
+        net.list(V6, "an IPv6 listing")
+        rests(world, V6, "listed by The List: an IPv6 listing")
+        net.ns.rules.append(lambda name, rtype: "127.0.0.2" if name.endswith(".bl.test") else None)
+        daemon.wait_log('blocklist is not believed list="The List" why="it lists everything"')
+        for _ in range(4):
+            send(world)
+        world.receiver.wait(lambda: len(seen(world)) == 4)
+        assert set(seen(world)) <= {NORMAL, OTHER}
+        assert state(world, V6) == "resting" and state(world, NORMAL) == state(world, OTHER) == "healthy"
+        shown = {l["list"]: l for l in daemon.rows("source", "show", NORMAL)[0]["lists"]}
+        for n, (_, why) in LIARS.items():
+            assert shown[n]["state"] == "not believed" and why in shown[n]["why"], shown[n]
+        metrics = dict(line.rsplit(" ", 1) for line in daemon_metrics(world) if not line.startswith("#"))
+        assert metrics['sluice_source_resting{pool="normal"}'] == "1" and metrics["sluice_sources_listed"] == "1"
+        assert metrics['sluice_blocklist_answering{list="gone"}'] == "0" and metrics['sluice_blocklist_listed{list="The List"}'] == "1"
+        assert len([line for line in daemon.lines if "is not believed list=gone" in line]) == 1
+        # Polite: a list that refuses is asked again after a round, then after two, ...
+        assert len(net.ns.asked(r"too-much\.test$")) < 12
+        # No longer watched: whoever rested for it wakes.
+        world.rewrite(extra=NOT_ASKED + "blocklists { watch = no }")
+        daemon.cli("reload")
+        healthy(world, NORMAL, OTHER, V6)
+        assert daemon.rows("source", "show", V6)[0]["lists"] == []
+
+
+def daemon_metrics(world):
+    import http.client
+    import socket
+    connection = http.client.HTTPConnection("sluice")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(world.folder / "state/api.sock"))
+    connection.request("GET", "/metrics")
+    return connection.getresponse().read().decode().splitlines()
+
+
+def test_lists_that_lie_rest_nobody(in_namespace):
+    in_namespace(liars)
+
+
+GATE = "identity { require = fcrdns  recheck = 1s }"
+
+
+def gate(folder):
+    with watched(folder, GATE + "\nblocklists { watch = no }", normal=(NORMAL, OTHER, V6)) as world:
+        net, daemon = world.net, world.daemon
+        for n, ip in enumerate((NORMAL, OTHER, V6, RISKY)):
+            net.name(ip, f"mail{n}.sluice.test")
+        net.ns.rules.append(lambda name, rtype: "SERVFAIL" if name.startswith("127.in-addr") else None)
+        world.start("fabrikam.test")
+        until(lambda: daemon.rows("source", "show", V6)[0]["fcrdns"]["state"] == "confirmed")
+        assert daemon.rows("source", "show", NORMAL)[0]["fcrdns"]["name"] == "mail0.sluice.test"
+        # One loses its PTR, one of IPv6 its way back: they rest, the mail leaves from the other.
+        net.ns.put(reverse(NORMAL), "PTR")
+        net.ns.put("mail2.sluice.test", "AAAA", "2001:db8:25::99")
+        rests(world, NORMAL, "not forward-confirmed: it has no PTR record")
+        rests(world, V6, "not forward-confirmed: its PTR name mail2.sluice.test has other addresses")
+        for _ in range(4):
+            send(world)
+        world.receiver.wait(lambda: len(seen(world)) == 4)
+        assert set(seen(world)) == {OTHER}
+        daemon.wait_log(f"source-unconfirmed.*{NORMAL}")
+        shown = daemon.rows("source", "show", NORMAL)[0]
+        assert (shown["causes"], shown["fcrdns"]["state"], shown["fcrdns"]["why"]) == ("unconfirmed", "denied", "it has no PTR record"), shown
+        # Everything is denied, the witness too; then all is silent: nobody else rests.
+        net.ns.rules.insert(0, lambda name, rtype: "NXDOMAIN" if name.endswith(".arpa") else None)
+        until(lambda: daemon.rows("source", "show", OTHER)[0]["fcrdns"]["state"] == "doubted", what=lambda: daemon.rows("source", "show", OTHER)[0]["fcrdns"])
+        asked = len(net.ns.asked(reverse(OTHER)))
+        until(lambda: len(net.ns.asked(reverse(OTHER))) > asked + 2)
+        net.ns.rules[0] = lambda name, rtype: SILENT if name.endswith(".arpa") else None
+        asked = len(net.ns.asked(reverse(OTHER)))
+        until(lambda: len(net.ns.asked(reverse(OTHER))) > asked)
+        assert state(world, OTHER) == "healthy" and state(world, NORMAL) == "resting"
+        # What was known is known after a restart, and a damaged memory is no reason not to start.
+        daemon.stop()
+        daemon.start()
+        assert state(world, NORMAL) == "resting" and "it has no PTR record" in sources(world)[NORMAL]["why"]
+        daemon.stop()
+        memory = folder / "state/watch.json"
+        assert {n["ip"] for n in json.loads(memory.read_text())["notes"]} >= {NORMAL, V6}
+        good = memory.read_text()
+        memory.write_text(good[: len(good) // 2])
+        since = daemon.mark()
+        daemon.start()
+        daemon.wait_log("knew can't be read: it asks anew", since=since)
+        assert state(world, NORMAL) == "healthy" and (folder / "state/watch.json.damaged").read_text() == good[: len(good) // 2]
+        daemon.stop()
+        memory.write_text(good)
+        daemon.start()
+        # The DNS is right again: back by themselves, first one, then by a reload the other.
+        net.ns.rules.pop(0)
+        net.name(NORMAL, "mail0.sluice.test")
+        healthy(world, NORMAL)
+        assert state(world, V6) == "resting"
+        world.rewrite(extra="identity { require = none }\nblocklists { watch = no }")
+        daemon.cli("reload")
+        healthy(world, V6)
+
+
+def test_unconfirmed_addresses_rest_and_a_dead_resolver_rests_nobody(in_namespace):
+    in_namespace(gate)

@@ -59,7 +59,7 @@ class NameServer:
         for rule in self.rules:
             said = rule(name, rtype)
             if said is not None:
-                return [said] if isinstance(said, str) and said not in dns.rcode.RCode.__members__ else said
+                return [said] if isinstance(said, str) and said not in dns.rcode.Rcode.__members__ else said
         found = self.records.get((name, rtype))
         if found:
             return found

@@ -88,6 +88,39 @@ static int pools(void *arg, void (*row)(void *, const struct api_pool *), void *
     return 0;
 }
 
+static int source(void *arg, const struct ip *ip, struct arena *arena, struct api_source_detail *ret,
+                  struct buf *why) {
+    static const struct api_source_list lists[] = {
+        {.list = STR("The \"List\""),
+         .zone = STR("bl.test"),
+         .state = STR("listed"),
+         .text = STR("\xff no UTF-8"),
+         .removal = STR("https://bl.test/?192.0.2.1"),
+         .rests = true,
+         .since = 1795348800000},
+        {.list = STR("Other"), .zone = STR("o.test"), .state = STR("clear"), .answered = 1795348800000},
+    };
+    static const struct api_source_event event = {STR("source-listed"), STR("a\nb"), 1795348800000, 0, 3};
+    (void)arg, (void)arena;
+    if (!ip_is_v4(ip)) {
+        buf_str(why, STR("none of ours"));
+        return SLUICE_ENOTFOUND;
+    }
+    *ret = (struct api_source_detail){.source = {.ip = *ip,
+                                                 .pool = STR("normal"),
+                                                 .state = STR("resting"),
+                                                 .why = STR("listed"),
+                                                 .listed = 1},
+                                      .causes = STR("listed"),
+                                      .lists = lists,
+                                      .list_count = COUNT(lists),
+                                      .events = &event,
+                                      .event_count = 1};
+    ret->fcrdns.state = STR("confirmed");
+    ret->fcrdns.name = STR("mail.example.net");
+    return 0;
+}
+
 static int reload(void *arg, struct buf *why) {
     struct fake *fake = arg;
     bool good = fake->heard.len == 0;
@@ -135,6 +168,7 @@ static int begin(void **state) {
                                         .queue_list = queue_list,
                                         .queue_operate = queue_operate,
                                         .pools = pools,
+                                        .source = source,
                                         .reload = reload,
                                         .send = take,
                                         .metrics = metrics};
@@ -201,6 +235,22 @@ static void test_answers(void **state) {
         {"GET", "/v1/status", 200, "{\"version\":\"0.1.0\",\"waiting\":7,\"trace_emitted\":0,"},
         {"GET", "/v1/pools", 200, "\"pool\":\"normal\",\"site\":null,"},
         {"GET", "/v1/sources", 501, "no sources"},
+        {"GET", "/v1/sources/192.0.2.1", 200,
+         "{\"ip\":\"192.0.2.1\",\"pool\":\"normal\",\"site\":null,\"carries\":null,\"ptr\":null,\"ehlo\":"
+         "null,"
+         "\"state\":\"resting\",\"causes\":\"listed\",\"why\":\"listed\",\"until\":null,"},
+        {"GET", "/v1/sources/192.0.2.1", 200,
+         "\"fcrdns\":{\"state\":\"confirmed\",\"name\":\"mail.example.net\",\"why\":null,"},
+        {"GET", "/v1/sources/192.0.2.1", 200,
+         "\"lists\":[{\"list\":\"The "
+         "\\\"List\\\"\",\"zone\":\"bl.test\",\"state\":\"listed\",\"text\":null,"},
+        {"GET", "/v1/sources/192.0.2.1", 200,
+         "\"history\":[{\"alert\":\"source-listed\",\"began\":\"2026-11-22T12:00:00.000Z\",\"ended\":null,"
+         "\"count\":3,\"text\":\"a\\nb\"}]}\n"},
+        {"GET", "/v1/sources/2001:db8::1", 404, "none of ours"},
+        {"GET", "/v1/sources/192.0.2", 400, "192.0.2 is no address"},
+        {"GET", "/v1/sources/192.0.2.1?x=1", 400, "no such parameter"},
+        {"POST", "/v1/sources/192.0.2.1", 405, "POST is not"},
         {"GET", "/v1/queue", 200, "\"sender\":\"<>\",\"recipient\":\"b@example.net\""},
         {"GET", "/v1/queue?pool=normal", 200, "\"state\":\"held\""},
         {"GET", "/v1/queue?pool=broken", 503, "the queue is on fire"},

@@ -111,8 +111,14 @@ static void stop(struct daemon *d) {
 static int begin(void **state) {
     static struct daemon d;
     d = (struct daemon){.arena = arena_new(0), .changes = 2, .id = trace_id_new(clock_wall_ms())};
-    d.backend =
-        (struct api_backend){&d, status, queue_list, queue_operate, pools, sources, reload, take, NULL};
+    d.backend = (struct api_backend){.arg = &d,
+                                     .status = status,
+                                     .queue_list = queue_list,
+                                     .queue_operate = queue_operate,
+                                     .pools = pools,
+                                     .sources = sources,
+                                     .reload = reload,
+                                     .send = take};
     strcpy(d.folder, "/tmp/test-cli-XXXXXX");
     assert_non_null(mkdtemp(d.folder));
     d.config = str_printf(d.arena, "%s/sluice.conf", d.folder).at;
