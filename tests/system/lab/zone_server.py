@@ -18,15 +18,15 @@ NAMED = places.PEERS / "bind9/usr/sbin/named"
 
 
 class ZoneServer:
-    """Serves `zones`, name -> file, at one address and port. With `update` it takes dynamic updates from anywhere, with `secret` those that are
+    """Serves `zones`, name -> file, at one address and port, and at `more` addresses. With `update` it takes dynamic updates from anywhere, with `secret` those that are
     signed with the key "sluice"."""
 
-    def __init__(self, folder, address, port, zones, update=False, secret=None):
+    def __init__(self, folder, address, port, zones, update=False, secret=None, more=()):
         self.folder, self.address, self.port = pathlib.Path(folder), address, port
         key = f"key:\n  - id: sluice\n    algorithm: hmac-sha256\n    secret: {secret}\n" if secret else ""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "knot.conf").write_text(f"""server:
-    listen: {address}@{port}
+    listen: [{", ".join(f"{a}@{port}" for a in (address, *more))}]
     rundir: {self.folder}
     udp-workers: 1
     tcp-workers: 1
