@@ -37,6 +37,7 @@ void fcrdns_ask(struct resolver *resolver, const struct ip *ip, int64_t timeout_
     struct dns_answer answer;
     bool cant_tell = false;
     resolver_lookup(resolver, reverse_name(arena, ip), DNS_PTR, clock_mono_ms() + timeout_ms, arena, &answer);
+    answer_doubt(&answer);
     *ret = (struct fcrdns){.ttl = answer.ttl, .stale = answer.stale};
     if (answer.status != DNS_RECORDS || !answer.count) {
         bool failed = answer.status == DNS_FAILED;

@@ -13,6 +13,12 @@ struct str reverse_name(struct arena *arena, const struct ip *ip) {
     return str_printf(arena, "%.64sip6.arpa", out);
 }
 
+void answer_doubt(struct dns_answer *answer) {
+    if (answer->status == DNS_NONE && answer->bare)
+        *answer = (struct dns_answer){
+            .status = DNS_FAILED, .why = STR("an empty answer without an SOA, as a lame server gives it")};
+}
+
 bool name_is_below(struct str name, struct str domain) {
     if (name.len <= domain.len)
         return str_eq_nocase(name, domain);

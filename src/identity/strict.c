@@ -3,6 +3,7 @@
 #include "auth/align.h"
 #include "auth/beside.h"
 #include "base/clock.h"
+#include "identity/names.h"
 #include "seeded_bug.h"
 
 const char *strict_code_text(enum strict_code code) {
@@ -51,6 +52,7 @@ static void ask_bounded(struct resolver *self, struct str name, enum dns_type ty
         *ret = (struct dns_answer){.status = DNS_FAILED, .why = STR("there was no time left to ask")};
     else
         resolver_lookup(s->below, name, type, deadline < until ? deadline : until, arena, ret);
+    answer_doubt(ret);
 }
 
 static void look(struct strict *s, struct str name, enum dns_type type, struct dns_answer *ret) {

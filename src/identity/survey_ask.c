@@ -42,6 +42,7 @@ static void ask_below(struct survey *a, struct str name, enum dns_type type, str
     }
     pace(a);
     resolver_lookup(a->below, name, type, clock_mono_ms() + a->in->timeout_ms, arena, ret);
+    answer_doubt(ret);
 #ifdef SLUICE_SEEDED_BUG_SURVEY_FAILURE_IS_FAULT
     ret->status = ret->status == DNS_FAILED ? DNS_NONE : ret->status;
 #endif

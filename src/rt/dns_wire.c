@@ -319,9 +319,10 @@ static bool read_answers(struct reading *r, struct str name, bool *ret_alias, ch
     return true;
 }
 
-/* How long "no such record" holds (RFC 2308 5); a minute when no SOA says. */
-static uint32_t negative_ttl(struct reading *r) {
+/* How long "no such record" holds (RFC 2308 5). False: no SOA says; a minute then. */
+static bool negative_ttl(struct reading *r, uint32_t *ret_ttl) {
     size_t at = r->authority;
+    *ret_ttl = 60;
     for (unsigned i = 0; i < r->authority_count; i++) {
         struct raw_record record;
         if (!read_record(r->packet, &at, &record))
@@ -329,9 +330,10 @@ static uint32_t negative_ttl(struct reading *r) {
         if (record.type != DNS_SOA || record.length < 20)
             continue;
         uint32_t minimum = be32(r->packet, record.data + record.length - 4);
-        return record.ttl < minimum ? record.ttl : minimum;
+        *ret_ttl = record.ttl < minimum ? record.ttl : minimum;
+        return true;
     }
-    return 60;
+    return false;
 }
 
 static bool read_chain(struct reading *r, struct str name) {
@@ -388,8 +390,11 @@ void dns_decode(struct str packet, struct str name, enum dns_type type, struct a
     if (ret->nxdomain)
         ret->count = 0;
     ret->status = ret->count ? DNS_RECORDS : DNS_NONE;
-    if (!ret->count)
-        note_ttl(ret, negative_ttl(&r));
+    if (ret->count)
+        return;
+    uint32_t ttl;
+    ret->bare = !negative_ttl(&r, &ttl) && !ret->nxdomain;
+    note_ttl(ret, ttl);
 }
 
 struct str dns_type_text(struct arena *arena, enum dns_type type) {

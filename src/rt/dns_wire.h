@@ -9,7 +9,8 @@
 enum { DNS_NAME_MAX = 1024 }; /* presentation form of 255 octets, all escaped */
 
 /* Decodes the answer to (name, type): follows the CNAME chain that it holds, from `name`. Status, nxdomain,
- * ttl, canonical, records or why are set; anything malformed is DNS_FAILED. Records live in the arena. */
+ * bare, ttl, canonical, records or why are set; anything malformed is DNS_FAILED. Records live in the arena.
+ */
 void dns_decode(struct str packet, struct str name, enum dns_type, struct arena *, struct dns_answer *ret);
 
 /* Lower case, no final dot; the root is ".". False when it can't stand in the DNS: an empty label, a label

@@ -38,6 +38,7 @@ struct unbound_resolver {
     struct map *queries; /* by type and name */
     unsigned users;      /* look-ups and letters that still look at this */
     int64_t timeout_ms;  /* of one look-up; 0: none */
+    bool forwards;       /* to servers that ask for us */
 };
 
 struct query {
@@ -103,6 +104,7 @@ static void on_answer(void *arg, int rcode, void *packet, int len, int secure, c
                    &query->answer);
     if (query->answer.status != DNS_FAILED) {
         query->answer.secure = secure == SEC_SECURE;
+        query->answer.bare &= !r->forwards;
         dns_cache_put(r->cache, str_of(query->name), query->type, &query->answer, clock_mono_ms());
     }
     query_end(query);
@@ -306,6 +308,7 @@ int resolver_new(struct worker *worker, const struct dns_settings *settings, str
     r->users = 1;
     r->queries = map_new(false);
     r->timeout_ms = settings->timeout_ms;
+    r->forwards = settings->server_count > 0;
     r->cache = dns_cache_new(CACHE_MAX, settings->serve_expired_s);
     int error = settings->zone_file ? zone_load(settings->zone_file, arena, ret_why, &r->zone) : 0;
     if (!error && !(r->unbound = ub_ctx_create_event(worker_base(worker)))) {

@@ -36,7 +36,11 @@ struct dns_answer {
     enum dns_status status;
     struct dns_record *records; /* in the arena of the look-up */
     size_t count;
-    bool nxdomain;        /* with DNS_NONE: the name itself does not exist */
+    bool nxdomain; /* with DNS_NONE: the name itself does not exist */
+    /* With DNS_NONE: NOERROR and nothing at all, no SOA either (RFC 2308 2.2). A server that is lame says
+     * that of what it does not know. Of full recursion only: resolvers that we forward to often leave the SOA
+     * out. */
+    bool bare;
     bool secure;          /* DNSSEC-validated */
     bool stale;           /* expired, served because the network failed */
     uint32_t ttl;         /* seconds */

@@ -16,7 +16,7 @@ PTR = "16.16-30.2.0.192.in-addr.arpa"
 KEY = f"s1._domainkey.{CUSTOMER}"
 OURS = re.compile(r"(^|\.)(example\.net|contoso\.com|fabrikam\.com|in-addr\.arpa|ip6\.arpa)$")
 GOOD = ("truncated",)
-REFERRALS = ("upward referral", "referral to another's zone")  # libunbound makes "no record" of those of a forwarder; a resolver gives none
+REFERRALS = ("upward referral", "referral to another's zone")  # of a forwarder libunbound makes "no record" of them; a resolver gives none
 IP = "192.0.2.16"
 
 
@@ -163,9 +163,10 @@ def one_of_two_is_lame(folder):
     try:
         for how in ("refused", "silent", *REFERRALS):
             internet.lame.spoil = lambda name, rtype: how
+            taken = {"unknown", "void"} if how == REFERRALS[1] else set()  # which libunbound takes for an answer, without asking the other
             for address, checks in internet.explain().items():
-                assert verdicts(checks) == {}, (how, address, checks)
-            assert internet.faults(code=0) == [], how
+                assert set(verdicts(checks).values()) <= taken, (how, address, checks)
+            assert {f["status"] for f in internet.faults(code=0)} <= taken, how
     finally:
         internet.stop()
 

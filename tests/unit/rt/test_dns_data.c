@@ -53,6 +53,7 @@ struct packet_case {
     const char *records; /* "10 mx.x; 20 y" */
     bool nxdomain;
     uint32_t ttl;
+    bool bare;
 };
 
 #define QUESTION "\x01q\x01x\x00\x00\x0f\x00\x01" /* q.x MX IN, at 12 */
@@ -74,13 +75,23 @@ static const struct packet_case packets[] = {
     {"a record of another name",
      PACKET(HEADER("\x80", "\x01", "\x00") QUESTION
             "\x01z\x00\x00\x0f\x00\x01\x00\x00\x00\x1e\x00\x05\x00\x07\x01m\x00"),
-     DNS_MX, DNS_NONE, "", false, 60},
+     DNS_MX, DNS_NONE, "", false, 60, .bare = true},
     {"NXDOMAIN with SOA",
      PACKET(HEADER("\x83", "\x00", "\x01") QUESTION
             "\xc0\x0e\x00\x06\x00\x01\x00\x00\x00\x78\x00\x16\x00\x00"
             "\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x2d"),
      DNS_MX, DNS_NONE, "", true, 45},
-    {"NOERROR, nothing", PACKET(HEADER("\x80", "\x00", "\x00") QUESTION), DNS_MX, DNS_NONE, "", false, 60},
+    {"NOERROR, nothing", PACKET(HEADER("\x80", "\x00", "\x00") QUESTION), DNS_MX, DNS_NONE, "", false, 60,
+     .bare = true},
+    {"NOERROR with SOA",
+     PACKET(HEADER("\x80", "\x00", "\x01") QUESTION
+            "\xc0\x0e\x00\x06\x00\x01\x00\x00\x00\x78\x00\x16\x00\x00"
+            "\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x2d"),
+     DNS_MX, DNS_NONE, "", false, 45},
+    {"NXDOMAIN, nothing", PACKET(HEADER("\x83", "\x00", "\x00") QUESTION), DNS_MX, DNS_NONE, "", true, 60},
+    {"NOERROR, and servers to ask",
+     PACKET(HEADER("\x80", "\x00", "\x01") QUESTION "\xc0\x0e\x00\x02\x00\x01\x00\x00\x00\x78\x00\x01\x00"),
+     DNS_MX, DNS_NONE, "", false, 60, .bare = true},
     {"SERVFAIL", PACKET(HEADER("\x82", "\x00", "\x00") QUESTION), DNS_MX, DNS_FAILED},
     {"REFUSED", PACKET(HEADER("\x85", "\x00", "\x00") QUESTION), DNS_MX, DNS_FAILED},
     {"half a header", PACKET("\x00\x00\x81\x80\x00"), DNS_MX, DNS_FAILED},
@@ -131,7 +142,7 @@ static void test_packets(void **state) {
         for (size_t j = 0; j < answer.count; j++)
             got = str_printf(arena, "%.*s%s%u %.*s", STR_FMT(got), j ? "; " : "",
                              (unsigned)answer.records[j].preference, STR_FMT(answer.records[j].name));
-        bool ok = answer.status == c->status && answer.nxdomain == c->nxdomain &&
+        bool ok = answer.status == c->status && answer.nxdomain == c->nxdomain && answer.bare == c->bare &&
                   str_eq(got, str_of(c->records ? c->records : ""));
         if (!ok || (c->status != DNS_FAILED && answer.ttl != c->ttl))
             fail_msg("%s: status %d, %.*s, ttl %u", c->what, (int)answer.status, STR_FMT(got), answer.ttl);
