@@ -57,14 +57,25 @@ static void connect_session(struct source *b, struct session *s) {
     epoll_ctl(b->epoll, EPOLL_CTL_ADD, s->fd, &e);
 }
 
+/* `#` in SENDER: one of so many, in turn. */
+enum { SENDERS = 20000 };
+
+static const char *sender_of(const struct source *b, const struct session *s, char out[256]) {
+    const char *at = strchr(b->sender, '#');
+    if (!at)
+        return b->sender;
+    snprintf(out, 256, "%.*s%ld%s", (int)(at - b->sender), b->sender, s->message % SENDERS, at + 1);
+    return out;
+}
+
 /* The header with the number, then the body; goes on where the socket was full. */
 static void send_data(struct source *b, struct session *s) {
-    char head[256];
+    char head[512], sender[256];
     int head_len =
         snprintf(head, sizeof head,
                  "From: <%s>\r\nSubject: bench\r\nX-Seq: %ld\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\n"
                  "Message-ID: <%ld@bench.test>\r\n\r\n",
-                 b->sender, s->message, s->message);
+                 sender_of(b, s, sender), s->message, s->message);
     size_t total = (size_t)head_len + b->body_len;
     while (s->sent < total) {
         const char *at = s->sent < (size_t)head_len ? head + s->sent : b->body + s->sent - (size_t)head_len;
@@ -81,7 +92,7 @@ static void send_data(struct source *b, struct session *s) {
 }
 
 static void begin(struct source *b, struct session *s) {
-    char line[512];
+    char line[512], sender[256];
     if (s->message < 0 && b->next < b->messages)
         s->message = b->next++;
     if (s->message < 0) {
@@ -90,7 +101,7 @@ static void begin(struct source *b, struct session *s) {
         return;
     }
     b->stamps[s->message][0] = bench_now();
-    say(s, line, (size_t)snprintf(line, sizeof line, "MAIL FROM:<%s>\r\n", b->sender));
+    say(s, line, (size_t)snprintf(line, sizeof line, "MAIL FROM:<%s>\r\n", sender_of(b, s, sender)));
     s->stage = MAIL;
 }
 

@@ -52,6 +52,7 @@ static void status(void *arg, void (*add)(void *, const char *, const char *, in
     add(to, "spool_full", NULL, spool.full);
     add(to, "spool_failed_commits", NULL, (int64_t)spool.failed_commits);
     add(to, "spool_damages", NULL, (int64_t)spool.damages);
+    daemon_senders_status(d, add, to);
     daemon_scanner_status(d, arena, add, to);
     alerting_status(d, add, to);
     watch_status(d->watch, add, to);
@@ -83,6 +84,7 @@ static void metrics(void *arg, void (*add)(void *, const struct api_metric *), v
     };
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
         add(to, &gauges[i]);
+    daemon_senders_metrics(d, add, to);
     daemon_scanner_metrics(d, arena, add, to);
     alerting_metrics(d, add, to);
     backend_pool_metrics(d, add, to);

@@ -24,6 +24,45 @@ static void end(struct asking *a) {
     arena_free(a->arena);
 }
 
+/* ---- status and metrics ---- */
+
+void daemon_senders_status(struct daemon *d, void (*add)(void *, const char *, const char *, int64_t),
+                           void *to) {
+    struct sending_stats stats;
+    sending_stats(d->flow.sending, &stats);
+    add(to, "senders", NULL, stats.senders.senders);
+    add(to, "senders_capacity", NULL, stats.senders.capacity);
+    add(to, "senders_bytes", NULL, (int64_t)stats.senders.bytes);
+    add(to, "senders_restricted", NULL, (int64_t)stats.restricted);
+    add(to, "limits_held", NULL, (int64_t)stats.held);
+    add(to, "limits_refused", NULL, (int64_t)stats.refused);
+    add(to, "limits_journal_bytes", NULL, (int64_t)stats.journal.bytes);
+    add(to, "limits_journal_batches", NULL, (int64_t)stats.journal.batches);
+    add(to, "limits_journal_failed", NULL, (int64_t)stats.journal.failed);
+    add(to, "limits_journal_error", stats.error ? error_text(stats.error) : "none", 0);
+}
+
+void daemon_senders_metrics(struct daemon *d, void (*add)(void *, const struct api_metric *), void *to) {
+    struct sending_stats stats;
+    sending_stats(d->flow.sending, &stats);
+    const struct api_metric metrics[] = {
+        {"sluice_limits_held_total", "messages that waited for their turn", true,
+         .value = (double)stats.held},
+        {"sluice_limits_refused_total", "messages refused for a limit or a restriction", true,
+         .value = (double)stats.refused},
+        {"sluice_senders", "senders with something in a window", false,
+         .value = (double)stats.senders.senders},
+        {"sluice_senders_capacity", "senders that can be counted", false,
+         .value = (double)stats.senders.capacity},
+        {"sluice_senders_restricted", "senders, connectors and tenants that may not send", false,
+         .value = (double)stats.restricted},
+        {"sluice_limits_journal_failing", "1 while no mail is taken because counts can't be written", false,
+         .value = stats.error ? 1 : 0},
+    };
+    for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
+        add(to, &metrics[i]);
+}
+
 /* ---- lists ---- */
 
 static void list_tenants(struct asking *a, struct str only, void (*row)(void *, const struct api_sender *),

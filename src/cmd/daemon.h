@@ -68,6 +68,9 @@ void daemon_watch_sources(void *arg);
 void daemon_watch_close(struct daemon *);
 
 /* Of the API's backend: backend_senders.c. */
+void daemon_senders_status(struct daemon *, void (*add)(void *, const char *, const char *, int64_t),
+                           void *to);
+void daemon_senders_metrics(struct daemon *, void (*add)(void *, const struct api_metric *), void *to);
 int daemon_senders(void *arg, bool tenants, struct str tenant, void (*row)(void *, const struct api_sender *),
                    void *to, struct buf *ret_why);
 int daemon_sender(void *arg, const struct api_sender_query *,
