@@ -204,8 +204,9 @@ static struct str told_text(struct arena *arena, const struct sending_note *note
     const char *what = note->change == SENDER_ALERT        ? "has exceeded a threshold"
                        : e->action == LIMIT_RESTRICT_TODAY ? "is restricted until the next UTC day"
                                                            : "is restricted until it is released";
-    return str_printf(arena, "%.*s %s%.*s: %.*s. %.*s", STR_FMT(note->name), what, STR_FMT(by), STR_FMT(why),
-                      STR_FMT(sender_counts_text(arena, &e->counts)));
+    struct str counts = e->counts.mail ? sender_counts_text(arena, &e->counts) : STR("");
+    return str_printf(arena, "%.*s %s%.*s: %.*s%s%.*s", STR_FMT(note->name), what, STR_FMT(by), STR_FMT(why),
+                      counts.len ? ". " : "", STR_FMT(counts));
 }
 
 static struct str advice(struct arena *arena, const struct sending_note *note) {

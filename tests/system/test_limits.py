@@ -9,6 +9,7 @@ import pytest
 
 from lab.client import GTUBE, REPORT, REPORT_BODY, Refused, message
 from lab.load import Load
+from lab.waiting import until
 
 DENIED = "550 5.1.8 Access denied, bad outbound sender"
 USERS = "".join(f"{name}@contoso.test:{{PLAIN}}secret\n" for name in ("alice", "bob", "carol", "dave"))
@@ -435,3 +436,31 @@ def test_explain_as_a_sender(limited):
     assert DENIED in text and "is restricted since" in text
     assert re.search(r"per-day +6 of 6 +100 %", text), text
     assert "no tenant has a user of that name" in explain(world, "x@elsewhere.test", "--tenant", "contoso", code=1)
+
+
+# ---- alerts
+
+def alerts(world, kind):
+    return {a["subject"]: a for a in world.daemon.rows("alerts") if a["kind"] == kind}
+
+
+def test_who_is_told(limited):
+    """At 80 % of a limit, and when a sender is restricted: the addresses of `notify` by mail."""
+    world = limited(policy(external_per_hour=5, notify='{"security@tailspin.test"}'),
+                    extra='alerts { from = "sluice@contoso.test" }')
+    send(world, external(3))
+    assert not world.daemon.rows("alerts")
+    send(world, external(1))
+    near = until(lambda: alerts(world, "limit-near"), what="the alert")["alice@contoso.test external-per-hour"]
+    assert near["tenant"] == "contoso" and "4 of 5 external recipients in an hour" in near["text"] and "sluice sender show alice@contoso.test" in near["advice"]
+    assert refused(world, external(2)) == DENIED
+    told = until(lambda: alerts(world, "sender-restricted"), what="the alert")["alice@contoso.test"]
+    assert "restricted until the next UTC day: external recipients in an hour: 4 used, 2 more asked for" in told["text"]
+    assert "sluice sender release alice@contoso.test" in told["advice"]
+    mail, = until(lambda: world.hosts["tailspin.test"].messages, what="the mail")
+    assert mail.recipients == ["security@tailspin.test"] and "alice@contoso.test" in mail.header("Subject")
+    # Alerts count for nobody and pass when their tenant may not send at all.
+    world.daemon.cli("tenant", "restrict", "contoso")
+    until(lambda: alerts(world, "tenant-restricted"), what="the alert")
+    world.daemon.cli("tenant", "release", "contoso")
+    until(lambda: alerts(world, "tenant-restricted")["contoso"]["ended"], what="its end")

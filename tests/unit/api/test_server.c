@@ -143,6 +143,46 @@ static int take(void *arg, const struct api_submission *s, struct trace_id *ret_
     return 0;
 }
 
+static int senders(void *arg, bool tenants, struct str tenant, void (*row)(void *, const struct api_sender *),
+                   void *to, struct buf *why) {
+    (void)arg, (void)why;
+    row(to, &(struct api_sender){.name = tenants ? STR("contoso") : STR("bob@contoso.com"),
+                                 .kind = tenants ? STR("tenant") : STR("sender"),
+                                 .tenant = tenant,
+                                 .state = STR("restricted"),
+                                 .since = 1795348800000,
+                                 .spam_per_mille = 953});
+    return 0;
+}
+
+static int sender(void *arg, const struct api_sender_query *query,
+                  void (*row)(void *, const struct api_standing *), void *to, struct buf *why) {
+    static const struct api_limit limits[] = {{{"per-day", 7}, {"recipients", 10}, 3, 1000}};
+    (void)arg;
+    if (str_eq(query->name, STR("nobody"))) {
+        buf_str(why, STR("nobody: no tenant has a user of that name"));
+        return SLUICE_ENOTFOUND;
+    }
+    row(to, &(struct api_standing){.sender = {.name = query->name, .recipients = query->external},
+                                   .policy = query->from,
+                                   .limits = limits,
+                                   .limit_count = 1});
+    return 0;
+}
+
+static int sender_change(void *arg, const struct api_sender_change *change,
+                         void (*row)(void *, const struct api_sender *), void *to, struct buf *why) {
+    struct fake *fake = arg;
+    if (change->verb == API_SENDER_RELEASE) {
+        buf_str(why, STR("it isn't restricted"));
+        return SLUICE_EEXISTS;
+    }
+    buf_printf(&fake->heard, "%d %.*s %.*s %s %lld", (int)change->verb, STR_FMT(change->name),
+               STR_FMT(change->reason), change->by.len ? "known" : "unknown", (long long)change->until);
+    row(to, &(struct api_sender){.name = change->name});
+    return 0;
+}
+
 static void metrics(void *arg, void (*add)(void *, const struct api_metric *), void *to) {
     (void)arg;
     add(to, &(struct api_metric){"sluice_queue", "Recipients that wait.", false, "pool", STR("a\"b\\"), 5});
@@ -171,6 +211,9 @@ static int begin(void **state) {
                                         .source = source,
                                         .reload = reload,
                                         .send = take,
+                                        .senders = senders,
+                                        .sender = sender,
+                                        .sender_change = sender_change,
                                         .metrics = metrics};
     strcpy(fake.folder, "/tmp/test-api-XXXXXX");
     assert_non_null(mkdtemp(fake.folder));
@@ -253,6 +296,24 @@ static void test_answers(void **state) {
         {"POST", "/v1/sources/192.0.2.1", 405, "POST is not"},
         {"GET", "/v1/queue", 200, "\"sender\":\"<>\",\"recipient\":\"b@example.net\""},
         {"GET", "/v1/queue?pool=normal", 200, "\"state\":\"held\""},
+        {"GET", "/v1/senders?tenant=contoso", 200,
+         "{\"name\":\"bob@contoso.com\",\"kind\":\"sender\",\"tenant\":\"contoso\",\"state\":"
+         "\"restricted\","},
+        {"GET", "/v1/senders?kind=tenant", 200, "{\"name\":\"contoso\",\"kind\":\"tenant\","},
+        {"GET", "/v1/senders", 200, "\"until\":null,\"by\":null,"},
+        {"GET", "/v1/senders?name=x", 400, "no such parameter"},
+        {"GET", "/v1/sender?name=a%40b&external=3&from=c%40d", 200,
+         "\"recipients\":3,\"unknown\":0,\"destinations\":0,\"refusals\":0,\"policy\":\"c@d\","},
+        {"GET", "/v1/sender?name=a%40b", 200,
+         "\"limits\":[{\"limit\":\"per-day\",\"counts\":\"recipients\",\"used\":3,\"most\":1000}],"},
+        {"GET", "/v1/sender?name=nobody", 404, "no tenant has a user of that name"},
+        {"GET", "/v1/sender", 400, "name is wanted"},
+        {"GET", "/v1/sender?name=a&external=many", 400, "external: a number is wanted"},
+        {"POST", "/v1/sender/release?name=a", 409, "it isn't restricted"},
+        {"POST", "/v1/sender/restrict", 400, "name is wanted"},
+        {"POST", "/v1/sender/restrict?name=a&until=2d", 400, "no such parameter: until"},
+        {"POST", "/v1/sender/allow?name=a&until=soon", 400, "until: a time"},
+        {"GET", "/v1/sender/allow?name=a", 405, "GET is not"},
         {"GET", "/v1/queue?pool=broken", 503, "the queue is on fire"},
         {"GET", "/v1/queue?colour=red", 400, "no such parameter: colour"},
         {"GET", "/v1/queue?older=x", 400, "older: an age is wanted"},
@@ -340,6 +401,27 @@ static void test_operations(void **state) {
     }
 }
 
+/* By whom is the kernel's word; times are a length, a day or a moment. */
+static void test_senders(void **state) {
+    static const struct {
+        const char *target, *heard;
+    } cases[] = {
+        {"/v1/sender/restrict?name=a%40b&reason=stolen%20password", "0 a@b stolen password known 0"},
+        {"/v1/sender/allow?name=a%40b", "2 a@b  known 9223372036854775807"},
+        {"/v1/sender/allow?name=a%40b&until=now", "2 a@b  known 0"},
+        {"/v1/sender/allow?name=a%40b&until=2026-11-22", "2 a@b  known 1795305600000"},
+        {"/v1/sender/allow?name=a%40b&until=2026-11-22T12:00:00Z", "2 a@b  known 1795348800000"},
+    };
+    struct fake *fake = *state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        buf_clear(&fake->heard);
+        struct api_reply reply = ask(fake, "POST", cases[i].target, STR_NULL);
+        assert_int_equal(reply.status, 200);
+        has(reply.body, "{\"name\":\"a@b\"");
+        assert_string_equal(str_c(fake->arena, buf_view(&fake->heard)), cases[i].heard);
+    }
+}
+
 static void test_reload(void **state) {
     struct fake *fake = *state;
     struct api_reply reply = ask(fake, "POST", "/v1/reload", STR_NULL);
@@ -394,6 +476,7 @@ static void test_tcp_is_read_only(void **state) {
         {"GET /v1/status HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n", 200},
         {"GET /v1/trace HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 403},
         {"GET /v1/queue HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 403},
+        {"GET /v1/senders HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 403},
         {"POST /v1/reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
          403},
         {"POST /v1/queue/cancel?all=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: "
@@ -486,9 +569,9 @@ static void test_socket_file(void **state) {
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
-        CASE(test_answers),       CASE(test_trace),       CASE(test_operations),
-        CASE(test_reload),        CASE(test_send),        CASE(test_tcp_is_read_only),
-        CASE(test_client_leaves), CASE(test_socket_file),
+        CASE(test_answers),          CASE(test_trace),         CASE(test_operations),
+        CASE(test_senders),          CASE(test_reload),        CASE(test_send),
+        CASE(test_tcp_is_read_only), CASE(test_client_leaves), CASE(test_socket_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

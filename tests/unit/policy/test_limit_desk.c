@@ -242,11 +242,60 @@ static void test_allowed(void **unused) {
     close_room(&r);
 }
 
+/* Mail from outside for a forward, of a connector without limits: the tenant's limit, and who is restricted.
+ */
+static void test_tenant_only(void **unused) {
+    (void)unused;
+    struct room r = new_room(1);
+    struct limit_answer a;
+    struct limit_question q = question("connector/contoso/bulk/news@contoso.com", 600, NOON);
+    q.tenant_only = true;
+    for (unsigned i = 0; i < 16; i++) /* over 500 an hour, over 500 in one message, and without a turn */
+        assert_string_equal(send_one(&r, &q, &a), "pass");
+    assert_true(str_starts(str_of(send_one(&r, &q, &a)), STR("550 5.7.233 ")));
+    assert_int_equal(a.kind, SENDER_TENANT);
+    struct limit_table_stats stats;
+    limit_desk_stats(r.desk, &stats);
+    assert_int_equal(stats.senders, 0);
+    q.use.external = 1;
+    const struct sender_event spam = {CAUSE_SPAM_SHARE, LIMIT_RESTRICT, {0}, STR(""), STR(""), NOON};
+    limit_desk_exceed(r.desk, SENDER_USER, q.sender, &spam);
+    assert_string_equal(send_one(&r, &q, &a), DENIED);
+    close_room(&r);
+}
+
+/* A look at what a daemon left: the same answers, and nothing changes. */
+static void test_read_only(void **unused) {
+    (void)unused;
+    struct room r = new_room(10);
+    struct limit_answer a;
+    struct limit_question q = question("bob@contoso.com", 400, NOON);
+    struct limit_journal_report report;
+    struct str why;
+    struct limit_desk *look;
+    const struct limit_desk_options options = {
+        .dir = "/limits", .io = simdisk_io(r.disk), .capacity = 10, .now = NOON, .read_only = true};
+    assert_string_equal(send_one(&r, &q, &a), "pass");
+    assert_int_equal(limit_store_flush(limit_desk_store(r.desk)), 0);
+    assert_int_equal(limit_desk_open(&options, r.arena, &why, &report, &look), SLUICE_EBUSY);
+    limit_desk_close(r.desk);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(limit_desk_open(&options, r.arena, &why, &report, &look), 0);
+        limit_desk_look(look, &q, r.arena, &a);
+        assert_int_equal(a.facts.sender.used[LIMIT_RECIPIENTS_DAY], 400);
+        limit_desk_close(look);
+    }
+    open_desk(&r, 10, NOON);
+    close_room(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_restricted), cmocka_unit_test(test_order), cmocka_unit_test(test_tenant),
-        cmocka_unit_test(test_reserved),   cmocka_unit_test(test_hold),  cmocka_unit_test(test_full),
-        cmocka_unit_test(test_allowed),
+        cmocka_unit_test(test_restricted), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_tenant),     cmocka_unit_test(test_reserved),
+        cmocka_unit_test(test_hold),       cmocka_unit_test(test_full),
+        cmocka_unit_test(test_allowed),    cmocka_unit_test(test_tenant_only),
+        cmocka_unit_test(test_read_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

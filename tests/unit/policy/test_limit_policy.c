@@ -2,6 +2,7 @@
 #include "cmocka_setup.h"
 #include "fixture.h"
 #include "policy/limit_policy.h"
+#include "policy/sender_name.h"
 
 /* 2026-10-01 */
 #define OCTOBER INT64_C(1790812800000)
@@ -112,8 +113,81 @@ static void test_problems(void **state) {
     }
 }
 
+static void test_why(void **state) {
+    static const struct {
+        const char *tenant, *from, *why;
+    } cases[] = {
+        {"contoso", "bob@contoso.com", "it applies where no other does"},
+        {"contoso", "ann@contoso.com", "ann@contoso.com is in group sales, priority 100"},
+        {"contoso", "eve@contoso.com", "eve@contoso.com is one of its senders, priority 5"},
+        {"contoso", "joe@contoso.com",
+         "joe@contoso.com is one of its senders, contoso.com is one of its domains, priority 1"},
+        {"bare", "bob@bare.example", "the tenant has no policy"},
+        {"all", "bob@all.example", "it names nobody, priority 99"},
+    };
+    (void)state;
+    struct fixture f = open_right();
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct tenant *t = policy_tenant(f.policy, str_of(cases[i].tenant));
+        struct str from = str_of(cases[i].from);
+        struct str why = limit_policy_why(f.arena, t, limit_policy_for(t, from), from);
+        assert_string_equal(str_c(f.arena, why), cases[i].why);
+    }
+    fixture_close(&f);
+}
+
+/* Names as the desk knows them, and as people type them. */
+static void test_names(void **state) {
+    static const struct {
+        const char *name, *tenant, *connector, *author, *whole;
+        enum sender_kind kind;
+    } cases[] = {
+        {"Bob@Contoso.com", "contoso", "", "Bob@Contoso.com", "bob@contoso.com", SENDER_USER},
+        {"a/b@contoso.com", "contoso", "", "a/b@contoso.com", "a/b@contoso.com", SENDER_USER},
+        {"connector/contoso/on-prem/ann@contoso.com", "contoso", "contoso/On-Prem", "ann@contoso.com",
+         "connector/contoso/on-prem/ann@contoso.com", SENDER_USER},
+        {"connector/CONTOSO/On-Prem/<>", "contoso", "contoso/On-Prem", "", "connector/contoso/on-prem/<>",
+         SENDER_USER},
+        {"local/contoso/a@contoso.com", "contoso", "", "a@contoso.com", "local/contoso/a@contoso.com",
+         SENDER_USER},
+        {"Contoso/on-prem", "contoso", "contoso/On-Prem", "", "contoso/On-Prem", SENDER_CONNECTOR},
+        {.name = "bob"},
+        {.name = "bob@elsewhere.example"},
+        {.name = "contoso/nowhere"},
+        {.name = "nobody/on-prem"},
+        {.name = "connector/contoso/nowhere/a@contoso.com"},
+        {.name = "connector/contoso/on-prem"},
+        {.name = "connector/"},
+        {.name = "local/nobody/a@contoso.com"},
+        {.name = "local/contoso"},
+        {.name = ""},
+        {.name = "/"},
+    };
+    (void)state;
+    struct fixture f =
+        fixture_open("tenant \"contoso\" { domains = {\"contoso.com\"} connector \"On-Prem\" { "
+                     "addresses = {\"192.0.2.1\"} } }",
+                     NULL, NULL);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct sender_name name;
+        struct str why = STR("");
+        bool ours = sender_name_read(f.policy, str_of(cases[i].name), f.arena, &name, &why);
+        assert_int_equal(ours, cases[i].tenant != NULL);
+        assert_int_equal(why.len > 0, !ours);
+        if (!ours)
+            continue;
+        assert_string_equal(str_c(f.arena, name.tenant->name), cases[i].tenant);
+        assert_string_equal(str_c(f.arena, name.connector), cases[i].connector);
+        assert_string_equal(str_c(f.arena, name.author), cases[i].author);
+        assert_string_equal(str_c(f.arena, name.whole), cases[i].whole);
+        assert_int_equal(name.kind, cases[i].kind);
+    }
+    fixture_close(&f);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_select), cmocka_unit_test(test_tenant),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_select), cmocka_unit_test(test_why),
+                                       cmocka_unit_test(test_names), cmocka_unit_test(test_tenant),
                                        cmocka_unit_test(test_problems)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
