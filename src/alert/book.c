@@ -62,7 +62,7 @@ static void free_entry(struct book_entry *e) {
 
 static void forget(struct book *book, size_t at) {
     struct book_entry *e = book->entries[at];
-    if (e->dirty && book->options.gone)
+    if ((e->dirty || !e->ended) && book->options.gone)
         book->options.gone(book->options.gone_arg, e);
     if (!e->ended)
         book->open[e->kind]--;

@@ -40,7 +40,7 @@ struct book_options {
     int64_t quiet_ms;
     size_t entries;   /* the most that are kept; 0: 10,000 */
     uint64_t next_id; /* of the next new alert; 0: 1 */
-    /* An entry that goes while dirty, to be written down; NULL: nobody */
+    /* An entry that goes while it is open or dirty, to be written down; NULL: nobody. */
     void (*gone)(void *arg, const struct book_entry *);
     void *gone_arg;
 };

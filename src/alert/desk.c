@@ -67,7 +67,9 @@ struct alerts {
     struct alert_store *store;
     struct store_write *writes, **writes_last;
     size_t write_count;
-    int64_t written_at;  /* monotonic ms */
+    int64_t written_at; /* monotonic ms */
+    bool forgets;       /* the history may hold open alerts that the book does not */
+    size_t restored;
     struct map *budgets; /* name of a channel -> struct budget */
 };
 
@@ -340,6 +342,8 @@ static int write_now(struct alerts *a);
 /* The book has forgotten it, or never knew: the history may. */
 static void end_unknown(struct alerts *a, const struct alerts_config *c, const struct alert_item *item) {
     size_t ended = 0;
+    if (!a->forgets)
+        return;
     (void)write_now(a);
     if (alert_store_end(a->store, item->alert.kind, item->alert.subject, item->alert.now, &ended) != 0 ||
         !ended)
@@ -365,6 +369,13 @@ static void handle(struct alerts *a, const struct alerts_config *c, const struct
 /* ---- writing ---- */
 
 static void touch(void *arg, const struct book_entry *e) { add_write(arg, alert_write_touch(e)); }
+
+/* The book has no room for it. */
+static void forgotten(void *arg, const struct book_entry *e) {
+    struct alerts *a = arg;
+    a->forgets |= !e->ended;
+    touch(a, e);
+}
 
 static void free_writes(struct alerts *a, size_t keep) {
     while (a->writes && a->write_count > keep) {
@@ -453,6 +464,7 @@ static void one_round(struct alerts *a, struct alert_item *items, bool urgent) {
 static void restore(void *arg, const struct book_entry *e) {
     struct alerts *a = arg;
     book_restore(a->book, e);
+    a->forgets = ++a->restored >= RESTORE_MAX;
 }
 
 static void call_again(void *arg, struct str hook, struct str call, struct str body, int64_t created) {
@@ -466,15 +478,19 @@ static void take_up(struct alerts *a) {
     int64_t now = clock_wall_ms(), longest = HOUR_MS;
     struct snapshot *s = snapshot_take(a);
     struct book_options options = {
-        .quiet_ms = s->config.settings.quiet_ms, .gone = touch, .gone_arg = a, .next_id = 1};
+        .quiet_ms = s->config.settings.quiet_ms, .gone = forgotten, .gone_arg = a, .next_id = 1};
     for (size_t i = 0; i < s->config.settings.hook_count; i++)
         if (s->config.settings.hooks[i].expire_ms > longest)
             longest = s->config.settings.hooks[i].expire_ms;
     a->book = book_new(&options);
-    if (alert_store_restore(a->store, now - DAY_MS, RESTORE_MAX, restore, a, &last_id) == 0) {
+    if (alert_store_restore(a->store, now - DAY_MS, RESTORE_MAX, restore, a, &last_id) == 0 &&
+        alert_store_unsent(a->store, now - longest, call_again, a) == 0) {
         book_ids_after(a->book, last_id);
-        if (alert_store_unsent(a->store, now - longest, call_again, a) != 0)
-            log_event(a->options.log, LOG_WARNING, "webhooks that were not called are forgotten", NULL);
+    } else { /* numbers that no row of the file can have */
+        log_event(a->options.log, LOG_WARNING,
+                  "the history of alerts can't be read: what was open is not known", NULL);
+        book_ids_after(a->book, (uint64_t)now / 1000);
+        a->forgets = true;
     }
     snapshot_give(a, s);
 }

@@ -63,7 +63,7 @@ static void sign(const struct alert_hook *hook, const char *timestamp, struct st
     buf_str(&text, body);
     HMAC(EVP_sha256(), hook->secret.at, (int)hook->secret.len, (const unsigned char *)text.at, text.len,
          digest, &len);
-    strcpy(out, "sha256=");
+    snprintf(out, 72, "sha256=");
     for (unsigned i = 0; i < len && i < 32; i++)
         snprintf(out + 7 + 2 * i, 3, "%02x", digest[i]);
 }

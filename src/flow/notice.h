@@ -17,7 +17,7 @@ struct notices *notices_open(struct flow *);
 struct notices *notices_free(struct notices *);
 
 /* alerts_options.mail; `notices` is that. Any thread, no wait: the mail is copied, accepted on the API's
- * worker, and tried again for some minutes when that fails for now. */
+ * worker, and tried again for some minutes when that fails for the time being. */
 void notice_mail(void *notices, const struct alert_mail *);
 
 /* One try, from a fiber. DONE: *ret_id is its trace id, and it is durable. */
