@@ -123,6 +123,52 @@ def scattered(step, count):
             [("normal", "published"), ("high-risk", "published"), ("relay", "unpublished"), ("high-risk-relay", "hidden")])], NAME_SERVERS)
 
 
+def scattered_sites(folder):
+    """Each site's set fits its EHLO name's record, that of all together only asks by exists."""
+    rng = random.Random(7208)
+
+    def addresses(site, pool, count):
+        return [str(ipaddress.ip_address("10.0.0.0") + (site << 16) + (pool << 12) + 7 * n + rng.randrange(6)) for n in range(count)] + [f"2001:db8:{site}:{pool}::{rng.randrange(99):x}"]
+
+    return Setup({s: f"{s}.outbound.example.net" for s in "abc"}, [
+        Pool("normal", "on", "published", {s: addresses(i, 0, 110) for i, s in enumerate("abc")}),
+        Pool("rest", "re", "unpublished", {s: addresses(i, 1, 3) for i, s in enumerate("abc")}, carries=("high-risk", "relay", "high-risk-relay"))],
+        NAME_SERVERS + '\nhere = "b"')
+
+
+def anything(seed):
+    """Two or three sites and pools of any kind, with any addresses: dense, scattered, single; some sets fit one record, some are split, some ask by exists."""
+    rng = random.Random(seed)
+    sites = {f"s{i}": f"s{i}.outbound.example.net" for i in range(rng.randint(2, 3))}
+    classes = ["normal", "high-risk", "relay", "high-risk-relay"]
+
+    def some(site, pool):
+        """Written in any order; no address twice."""
+        gap, left, at, out = rng.choice([1, 2, 4, 60]), rng.randint(1, rng.choice([2, 6, 24])), rng.randrange(64), []
+        while left > 0 and at < 2000:
+            base = int(ipaddress.ip_address("10.0.0.0")) + (site << 16) + (pool << 11)
+            size = rng.choice([1, 1, 1, 2, 4, rng.randint(1, 9)])
+            if size in (2, 4) and rng.random() < .5:
+                at += -at % size
+                out.append(f"{ipaddress.ip_address(base + at)}/{33 - size.bit_length()}")
+            else:
+                out.append(f"{ipaddress.ip_address(base + at)}" + (f"-{ipaddress.ip_address(base + at + size - 1)}" if size > 1 else ""))
+            at, left = at + size + rng.randrange(gap + 1), left - 1
+        for n in range(rng.choice([0, 0, 1, 5])):
+            v6 = ipaddress.ip_address("2001:db8::") + (site << 80) + (pool << 64) + n * rng.choice([256, 256 * 7]) + rng.randrange(200)
+            out.append(f"{v6}" + (f"-{v6 + 9}" if rng.random() < .5 else ""))
+        rng.shuffle(out)
+        return out
+
+    pools = []
+    for i, carries in enumerate([["normal"], ["high-risk"], ["relay", "high-risk-relay"], ["high-risk-relay"]][:rng.randint(3, 4)]):
+        name = f"p{i}"
+        pools.append(Pool(name, f"c{i}", rng.choice(["published", "published", "unpublished", "hidden"]) if i else "published",
+                          {site: some(n, i) for n, site in enumerate(sites)}, rng.choice(["site", "site", "ptr", f"{name}.outbound.example.net"]), carries))
+    assert {c for p in pools for c in p.carries} == set(classes)
+    return Setup(sites, pools, NAME_SERVERS + f'\nhere = "{rng.choice(list(sites))}"')
+
+
 def no_servers(folder):
     """Nobody to delegate a part of a /24 to: whoever has the /24 needs no more than its own file."""
     setup = four_pools(folder)
@@ -139,6 +185,8 @@ CONFIGURATIONS = {
     "split in few": lambda folder: scattered(2, 24),
     "split in many": lambda folder: scattered(40, 62),
     "by exists": lambda folder: scattered(6, 160),
+    "by exists for all sites only": scattered_sites,
+    **{f"any, {seed}": lambda folder, seed=seed: anything(seed) for seed in (3, 15, 19, 28, 33)},
 }
 
 
@@ -245,7 +293,9 @@ def test_receivers_see_the_plan(served, monkeypatch):
 
     # SPF by somebody else's judgement.
     monkeypatch.setattr(spf, "DNSLookup", server.spf_lookup)
-    strangers = [ipaddress.ip_address(a) for a in ("192.0.2.15", "192.0.2.32", "10.0.0.255", "10.200.0.1", "2001:db8:25::20", "2001:db9::1", "203.0.113.99")]
+    rows_ips = {r["ip"] for r in rows}
+    strangers = [near for ip in sorted(rows_ips, key=str)[::9] for near in (ip - 1, ip + 1) if near not in rows_ips]  # the networks end where the addresses do
+    strangers += [ipaddress.ip_address(a) for a in ("192.0.2.15", "192.0.2.32", "10.0.0.255", "10.200.0.1", "2001:db8:25::20", "2001:db9::1", "203.0.113.99")]
     for row in rows:
         hidden = row["spf"] == "hidden"
         assert check_spf(served, row["ip"], "", row["says"]) in (("none", "fail") if hidden else ("pass",)), row
@@ -254,7 +304,7 @@ def test_receivers_see_the_plan(served, monkeypatch):
         if row["spf"] == "published":
             assert check_spf(served, row["ip"], f"bob@{row['pool']}.spf.{served.setup.domain}", row["says"]) == "pass", row
     for ip in strangers:
-        if ip not in {r["ip"] for r in rows}:
+        if ip not in rows_ips:
             assert check_spf(served, ip, "", rows[0]["says"]) == "fail", ip
             assert check_spf(served, ip, "bob@contoso.com", rows[0]["says"]) == "fail", ip
 
@@ -288,6 +338,15 @@ def test_customers_and_keys(planned):
 def test_scattered_addresses_say_why(planned):
     assert "spf.example.net: its 400" in planned.said and "exists" in planned.said
     assert planned.data("spf.example.net.", "TXT") == {'"v=spf1 exists:%{ir}.%{v}.spf.example.net -all"'}
+
+
+@pytest.mark.parametrize("planned", ["by exists for all sites only"], indirect=True)
+def test_sites_apart_fit_where_all_do_not(planned):
+    for name in ("spf.example.net.", "normal.spf.example.net."):
+        assert planned.data(name, "TXT") == {f'"v=spf1 exists:%{{ir}}.%{{v}}.{name[:-1]} -all"'}
+    for site in "abc":
+        (text,) = planned.data(f"{site}.outbound.example.net.", "TXT")
+        assert "include:_1" in text and "exists" not in text
 
 
 @pytest.mark.parametrize("planned", ["split in many"], indirect=True)
