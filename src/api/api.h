@@ -91,6 +91,14 @@ struct api_source_list {
     int64_t since, answered; /* wall ms; 0: none, never */
 };
 
+/* What happened to it. */
+struct api_source_change {
+    int64_t time;
+    struct str event; /* "listed", "delisted", "rests", "usable" */
+    struct str by;    /* the list; the cause: "listed", "unconfirmed" */
+    struct str text;
+};
+
 /* An alert about it, from beginning to end. */
 struct api_source_event {
     struct str alert, text; /* "source-listed" */
@@ -111,7 +119,9 @@ struct api_source_detail {
     } fcrdns;
     const struct api_source_list *lists; /* none: it is not watched */
     size_t list_count;
-    const struct api_source_event *events; /* the latest first */
+    const struct api_source_change *changes; /* the latest first */
+    size_t change_count;
+    const struct api_source_event *events; /* the same */
     size_t event_count;
 };
 

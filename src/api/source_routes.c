@@ -44,6 +44,15 @@ static json_t *event_json(const struct api_source_event *e) {
     return o;
 }
 
+static json_t *change_json(const struct api_source_change *c) {
+    json_t *o = json_object();
+    put_time(o, "time", c->time);
+    put_text(o, "event", c->event);
+    put_text(o, "by", c->by);
+    put_text(o, "text", c->text);
+    return o;
+}
+
 static void put_source(json_t *o, const struct api_source_detail *d) {
     const struct api_source *s = &d->source;
     char ip[IP_TEXT_SIZE];
@@ -67,6 +76,7 @@ static void put_source(json_t *o, const struct api_source_detail *d) {
 
 static json_t *detail_json(const struct api_source_detail *d) {
     json_t *o = json_object(), *fcrdns = json_object(), *lists = json_array(), *events = json_array();
+    json_t *changes = json_array();
     put_source(o, d);
     put_text(fcrdns, "state", d->fcrdns.state);
     put_text(fcrdns, "name", d->fcrdns.name);
@@ -80,7 +90,10 @@ static json_t *detail_json(const struct api_source_detail *d) {
     json_object_set_new(o, "lists", lists);
     for (size_t i = 0; i < d->event_count; i++)
         json_array_append_new(events, event_json(&d->events[i]));
-    json_object_set_new(o, "history", events);
+    json_object_set_new(o, "alerts", events);
+    for (size_t i = 0; i < d->change_count; i++)
+        json_array_append_new(changes, change_json(&d->changes[i]));
+    json_object_set_new(o, "history", changes);
     return o;
 }
 

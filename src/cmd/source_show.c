@@ -3,7 +3,7 @@
 #include "cmd/cli.h"
 #include <jansson.h>
 
-enum { LABEL = 12 };
+enum { LABEL = 14 };
 
 static struct str text_of(struct cli *cli, const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
@@ -111,23 +111,21 @@ static void blocklists(struct cli *cli, const json_t *lists) {
     }
 }
 
-static void history(struct cli *cli, const json_t *events) {
+static void history(struct cli *cli, const json_t *changes) {
     size_t at;
-    json_t *e;
-    if (!json_array_size(events))
+    json_t *c;
+    if (!json_array_size(changes))
         return;
     fprintf(cli->out, "\n  %shistory%s\n", cli_paint(cli, CLI_BOLD), cli_paint(cli, CLI_PLAIN));
-    json_array_foreach(events, at, e) {
-        struct str ended = time_of(cli, e, "ended");
-        struct str text = text_of(cli, e, "text");
-        fprintf(cli->out, "    %.*s  ", STR_FMT(time_of(cli, e, "began")));
+    json_array_foreach(changes, at, c) {
+        struct str event = text_of(cli, c, "event"), by = text_of(cli, c, "by"),
+                   text = text_of(cli, c, "text");
+        bool list = str_ends(event, STR("listed"));
+        fprintf(cli->out, "    %.*s  ", STR_FMT(time_of(cli, c, "time")));
         cli_wrap(cli, 22,
-                 str_printf(cli->arena, "%.*s, %s%.*s", STR_FMT(text_of(cli, e, "alert")),
-                            ended.len ? "until " : "still", STR_FMT(ended)));
-        if (text.len) {
-            fprintf(cli->out, "%22s", "");
-            cli_wrap(cli, 22, text);
-        }
+                 str_printf(cli->arena, "%.*s%s%.*s%s%.*s", STR_FMT(event), list ? " by " : ": ",
+                            STR_FMT(list || !text.len ? by : text), list && text.len ? ": " : "",
+                            STR_FMT(list ? text : STR(""))));
     }
 }
 

@@ -40,8 +40,10 @@ static void recall(struct watch *w) {
         else if (t)
             gate_restore(w->gate, &t->ip, notes[i].text, notes[i].since, notes[i].answered, clock_wall_ms());
     }
+    w->silent = true;
     for (size_t i = 0; i < w->count; i++)
         watch_tell(w, &w->targets[i]), watch_alert(w, &w->targets[i]);
+    w->silent = false;
     snprintf(number, sizeof number, "%zu", count);
     log_event(w->daemon->log, LOG_INFO, "watch over the source addresses opened", "remembered", number, NULL);
     arena_free(arena);
@@ -119,6 +121,42 @@ static void save_when_due(struct watch *w) {
         save(w);
 }
 
+/* ---- history ---- */
+
+enum { CHANGES_MOST = 4 << 20 };
+
+static const char *history_path(struct watch *w, struct arena *arena) {
+    return str_printf(arena, "%s/%s", w->settings->trace_dir, WATCH_HISTORY_FILE).at;
+}
+
+static void append_offloaded(void *arg) {
+    struct saving *s = arg;
+    s->error = watch_history_append(s->path, s->text);
+}
+
+/* In one piece; what can't be written stays for the next time, up to a bound. */
+static void write_changes(struct watch *w) {
+    int64_t now = clock_wall_ms();
+    if (!w->changes.len || (now - w->save_failed < SAVE_AGAIN_MS && now >= w->save_failed))
+        return;
+    struct arena *arena = arena_new(0);
+    struct buf lines __attribute__((cleanup(buf_free))) = w->changes;
+    w->changes = (struct buf){0};
+    struct saving saving = {.path = history_path(w, arena), .text = buf_view(&lines)};
+    offload(append_offloaded, &saving);
+    if (saving.error) {
+        log_event(w->daemon->log, LOG_ERROR, "the history of the source addresses can't be written", "file",
+                  saving.path, "error", error_text(saving.error), NULL);
+        w->save_failed = now;
+        if (lines.len < CHANGES_MOST) {
+            buf_str(&lines, buf_view(&w->changes));
+            buf_clear(&w->changes);
+            buf_str(&w->changes, buf_view(&lines));
+        }
+    }
+    arena_free(arena);
+}
+
 /* ---- life ---- */
 
 void daemon_watch_open(struct daemon *d) {
@@ -127,6 +165,8 @@ void daemon_watch_open(struct daemon *d) {
     w->path = str_printf(d->arena, "%s/%s", d->settings->state, WATCH_MEMORY_FILE).at;
     d->watch = w;
     watch_adopt(w, d->settings);
+    if (watch_history_prune(history_path(w, d->arena), clock_wall_ms() - d->settings->trace.retain_ms) != 0)
+        log_event(d->log, LOG_WARNING, "the history of the source addresses can't be read", NULL);
     recall(w);
 }
 
@@ -156,6 +196,7 @@ void daemon_watch_sources(void *arg) {
         int64_t next = watch_ask(w), now = clock_wall_ms();
         sweep(w, now);
         save_when_due(w);
+        write_changes(w);
         int64_t wait = next - clock_wall_ms();
         wait = wait < TURN_LEAST_MS ? TURN_LEAST_MS : wait > TURN_MOST_MS ? TURN_MOST_MS : wait;
         error = waiters_wait(&w->news, clock_mono_ms() + wait);
@@ -163,8 +204,14 @@ void daemon_watch_sources(void *arg) {
 }
 
 void daemon_watch_close(struct daemon *d) {
-    if (d->watch)
-        watch_forget(d->watch);
-    free(d->watch);
+    struct watch *w = d->watch;
+    if (w) {
+        w->save_failed = 0;
+        write_changes(w);
+        if (w->dirty)
+            save(w);
+        watch_forget(w);
+    }
+    free(w);
     d->watch = NULL;
 }

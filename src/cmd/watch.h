@@ -8,6 +8,7 @@
 #include "cmd/daemon.h"
 #include "identity/blocklist.h"
 #include "identity/gate.h"
+#include "identity/watch_history.h"
 #include "rt/fiber.h"
 
 /* An address of this node's site. */
@@ -42,6 +43,8 @@ struct watch {
     bool dirty;                                           /* there is news to save */
     struct waiters news;
     const char *path;
+    struct buf changes; /* lines for the history that wait to be written */
+    bool silent;        /* what is told is nothing new */
 };
 
 /* ---- watch_adopt.c ---- */
@@ -62,6 +65,10 @@ int64_t watch_ask(struct watch *);
 void watch_tell(struct watch *, struct watch_target *);
 /* Tells what they were told once more. */
 void watch_tell_again(struct watch *, const struct watch_target *);
+/* For the history; `by` is a list or a cause. */
+void watch_change(struct watch *, const struct ip *, enum watch_event, struct str by, struct str text);
+/* The history of that, where it rests or did `before`. */
+void watch_rested(struct watch *, const struct watch_target *, enum watch_tells, bool before);
 /* Raises the alerts that are true of it, and ends those that are over. */
 void watch_alert(struct watch *, struct watch_target *);
 /* Its address is no longer one of this node. */

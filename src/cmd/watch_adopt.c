@@ -99,5 +99,6 @@ void watch_forget(struct watch *w) {
     gate_free(w->gate);
     blocklist_watch_free(w->lists);
     free_targets(w);
+    buf_free(&w->changes);
     settings_unref(w->settings);
 }

@@ -80,10 +80,31 @@ static void log_change(struct watch *w, const struct asking *a, enum blocklist_c
     struct arena *arena = arena_new(0);
     const struct watch_target *t = w->listed_targets[a->question.address];
     char ip[IP_TEXT_SIZE];
-    log_event(w->daemon->log, LOG_WARNING, change == BLOCKLIST_NOW_LISTED ? "listed" : "delisted", "source",
-              ip_text(&t->ip, ip), "pool", str_c(arena, t->pool->name), "list",
-              str_c(arena, w->settings->blocklists.lists[a->question.list].name), NULL);
+    bool listed = change == BLOCKLIST_NOW_LISTED;
+    struct str list = w->settings->blocklists.lists[a->question.list].name;
+    struct blocklist_entry entry = {0};
+    watch_listed(w, t, a->question.list, &entry);
+    watch_change(w, &t->ip, listed ? WATCH_EVENT_LISTED : WATCH_EVENT_DELISTED, list, entry.text);
+    log_event(w->daemon->log, LOG_WARNING, listed ? "listed" : "delisted", "source", ip_text(&t->ip, ip),
+              "pool", str_c(arena, t->pool->name), "list", str_c(arena, list), NULL);
     arena_free(arena);
+}
+
+/* It rests before anything else is asked; the history has the list's words, which come later. */
+static void changed(struct watch *w, const struct asking *a, enum blocklist_change change, struct str name,
+                    struct arena *arena) {
+    struct watch_target *t = w->listed_targets[a->question.address];
+    bool before = t->reasons[WATCH_LISTED] != NULL;
+    w->dirty = true;
+    w->silent = true;
+    watch_tell(w, t);
+    w->silent = false;
+    if (change == BLOCKLIST_NOW_LISTED)
+        explain(w, a, name, arena);
+    if (a->generation != w->generation)
+        return;
+    log_change(w, a, change);
+    watch_rested(w, t, WATCH_LISTED, before);
 }
 
 static void ask_list(void *arg) {
@@ -96,13 +117,8 @@ static void ask_list(void *arg) {
     if (a->generation == w->generation) {
         enum blocklist_change change = blocklist_answer(w->lists, &a->question, &answer, clock_wall_ms());
         log_belief(w, a->question.list);
-        if (change != BLOCKLIST_SAME) {
-            w->dirty = true;
-            log_change(w, a, change);
-            watch_tell(w, w->listed_targets[a->question.address]);
-        }
-        if (change == BLOCKLIST_NOW_LISTED)
-            explain(w, a, name, arena);
+        if (change != BLOCKLIST_SAME)
+            changed(w, a, change, name, arena);
     }
     if (a->generation == w->generation && a->question.step == BLOCKLIST_ASK)
         watch_alert(w, w->listed_targets[a->question.address]);

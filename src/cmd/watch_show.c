@@ -133,11 +133,14 @@ static void show_gate(const struct watch *w, const struct watch_target *t, struc
 }
 
 struct history {
-    const char *folder;
+    const char *folder, *path;
+    const struct ip *ip;
     struct arena *arena;
     struct alert_filter filter;
     struct api_source_event *events;
     size_t count;
+    struct watch_change *changes;
+    size_t change_count;
     int error;
 };
 
@@ -156,19 +159,29 @@ static void add_event(void *arg, const struct alert_record *r) {
 
 static void read_history(void *arg) {
     struct history *h = arg;
-    h->error = alert_history(h->folder, &h->filter, add_event, h);
+    int error = alert_history(h->folder, &h->filter, add_event, h);
+    h->error = watch_history_read(h->arena, h->path, h->ip, EVENTS_MOST, &h->changes, &h->change_count);
+    if (!h->error && error != SLUICE_ENOTFOUND)
+        h->error = error;
 }
 
 void watch_history(struct daemon *d, const char *trace_dir, const struct ip *ip, struct arena *arena,
                    struct api_source_detail *ret) {
     char text[IP_TEXT_SIZE];
-    struct history h = {.folder = trace_dir, .arena = arena};
+    struct history h = {.folder = trace_dir, .ip = ip, .arena = arena};
+    h.path = str_printf(arena, "%s/%s", trace_dir, WATCH_HISTORY_FILE).at;
     h.filter = (struct alert_filter){.subject = str_of(ip_text(ip, text)), .limit = EVENTS_MOST};
     h.events = arena_array(arena, struct api_source_event, EVENTS_MOST);
     offload(read_history, &h);
-    if (h.error && h.error != SLUICE_ENOTFOUND)
-        log_event(d->log, LOG_WARNING, "the history of alerts can't be read", "error", error_text(h.error),
-                  NULL);
+    if (h.error)
+        log_event(d->log, LOG_WARNING, "the history of a source address can't be read", "error",
+                  error_text(h.error), NULL);
+    struct api_source_change *changes = arena_array(arena, struct api_source_change, h.change_count);
+    for (size_t i = 0; i < h.change_count; i++) {
+        const struct watch_change *c = &h.changes[i];
+        changes[i] = (struct api_source_change){c->time, str_of(watch_event_word(c->event)), c->by, c->text};
+    }
+    ret->changes = changes, ret->change_count = h.change_count;
     ret->events = h.events, ret->event_count = h.count;
 }
 

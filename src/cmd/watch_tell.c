@@ -17,16 +17,28 @@ bool watch_listed(const struct watch *w, const struct watch_target *t, size_t li
 static const enum rest_cause CAUSES[] = {
     [WATCH_LISTED] = REST_LISTED, [WATCH_UNCONFIRMED] = REST_UNCONFIRMED};
 
+void watch_change(struct watch *w, const struct ip *ip, enum watch_event event, struct str by,
+                  struct str text) {
+    if (!w->silent)
+        watch_history_line(&w->changes, &(struct watch_change){clock_wall_ms(), *ip, event, by, text});
+}
+
+void watch_rested(struct watch *w, const struct watch_target *t, enum watch_tells what, bool before) {
+    bool heeded = what != WATCH_LISTED || !t->pool->stays_listed;
+    struct str reason = str_of(t->reasons[what]);
+    if (heeded && before != (reason.len > 0))
+        watch_change(w, &t->ip, reason.len ? WATCH_EVENT_RESTS : WATCH_EVENT_USABLE,
+                     str_of(rest_cause_text(CAUSES[what])), reason);
+}
+
 static void set(struct watch *w, struct watch_target *t, enum watch_tells what, struct str reason) {
+    bool before = t->reasons[what] != NULL;
     if (str_eq(reason, str_of(t->reasons[what])))
         return;
     flow_source_tell(&w->daemon->flow, &t->ip, CAUSES[what], reason);
     free(t->reasons[what]);
-    t->reasons[what] = NULL;
-    if (!reason.len)
-        return;
-    t->reasons[what] = xcalloc(reason.len + 1, 1);
-    memcpy(t->reasons[what], reason.at, reason.len);
+    t->reasons[what] = reason.len ? strndup(reason.at, reason.len) : NULL;
+    watch_rested(w, t, what, before);
 }
 
 /* "listed by Spamhaus ZEN, SpamCop: their words" */

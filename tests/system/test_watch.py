@@ -145,6 +145,13 @@ def listed(folder):
         net.delist(NORMAL)
         healthy(world, NORMAL, OTHER)
         assert seen(world).count(NORMAL) == 0
+        history = until(lambda: len(daemon.rows("source", "show", NORMAL)[0]["history"]) == 4 and daemon.rows("source", "show", NORMAL)[0]["history"])
+        assert [(c["event"], c["by"]) for c in reversed(history)] == [("listed", "The List"), ("rests", "listed"), ("delisted", "The List"), ("usable", "listed")], history
+        assert history[-1]["text"] == "Listed by hand, see https://bl.test/why"
+        assert [c["event"] for c in daemon.rows("source", "show", RISKY)[0]["history"]] == ["listed"]
+        assert "delisted by The List" in daemon.cli("source", "show", NORMAL)
+        (alert,) = until(lambda: [a for a in daemon.rows("source", "show", NORMAL)[0]["alerts"] if a["ended"]])
+        assert alert["alert"] == "source-listed" and "Listed by hand" in alert["text"], alert
 
 
 def test_listed_rests_in_normal_and_comes_back(in_namespace):

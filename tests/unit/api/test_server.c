@@ -101,6 +101,7 @@ static int source(void *arg, const struct ip *ip, struct arena *arena, struct ap
         {.list = STR("Other"), .zone = STR("o.test"), .state = STR("clear"), .answered = 1795348800000},
     };
     static const struct api_source_event event = {STR("source-listed"), STR("a\nb"), 1795348800000, 0, 3};
+    static const struct api_source_change change = {1795348800000, STR("rests"), STR("listed"), STR("")};
     (void)arg, (void)arena;
     if (!ip_is_v4(ip)) {
         buf_str(why, STR("none of ours"));
@@ -114,6 +115,8 @@ static int source(void *arg, const struct ip *ip, struct arena *arena, struct ap
                                       .causes = STR("listed"),
                                       .lists = lists,
                                       .list_count = COUNT(lists),
+                                      .changes = &change,
+                                      .change_count = 1,
                                       .events = &event,
                                       .event_count = 1};
     ret->fcrdns.state = STR("confirmed");
@@ -288,8 +291,9 @@ static void test_answers(void **state) {
          "\"lists\":[{\"list\":\"The "
          "\\\"List\\\"\",\"zone\":\"bl.test\",\"state\":\"listed\",\"text\":null,"},
         {"GET", "/v1/sources/192.0.2.1", 200,
-         "\"history\":[{\"alert\":\"source-listed\",\"began\":\"2026-11-22T12:00:00.000Z\",\"ended\":null,"
-         "\"count\":3,\"text\":\"a\\nb\"}]}\n"},
+         "\"alerts\":[{\"alert\":\"source-listed\",\"began\":\"2026-11-22T12:00:00.000Z\",\"ended\":null,"
+         "\"count\":3,\"text\":\"a\\nb\"}],\"history\":[{"
+         "\"time\":\"2026-11-22T12:00:00.000Z\",\"event\":\"rests\",\"by\":\"listed\",\"text\":null}]}\n"},
         {"GET", "/v1/sources/2001:db8::1", 404, "none of ours"},
         {"GET", "/v1/sources/192.0.2", 400, "192.0.2 is no address"},
         {"GET", "/v1/sources/192.0.2.1?x=1", 400, "no such parameter"},
