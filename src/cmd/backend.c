@@ -5,6 +5,8 @@
 
 #include "base/clock.h"
 #include "flow/allowance.h"
+#include "flow/filter.h"
+#include "flow/judge.h"
 #include "flow/settle.h"
 #include "mail/mime.h"
 #include "mail/received.h"
@@ -154,6 +156,8 @@ static bool entry_of(struct daemon *d, const struct queue_row *row, struct arena
         .attempts = row->attempts,
         .size = (int64_t)m.body_size,
     };
+    if (row->state == DELIVERY_HELD && !ret->why.len)
+        ret->why = spool_attribute_get(m.attributes, m.attribute_count, ACCEPT_QUARANTINE);
     return true;
 }
 
@@ -265,16 +269,22 @@ static int queue_change(void *arg, enum api_verb verb, const struct api_queue_fi
 
 /* ---- a message from the local socket ---- */
 
-static struct outcome submit(struct daemon *d, struct acceptance *a) {
-    struct outcome refusal;
+/* False: *ret is the refusal. */
+static bool attribute_submission(struct acceptance *a, struct outcome *ret) {
     struct sender_facts facts = {.reverse_path = a->reverse_path};
     struct address_list from = {0};
     const struct header *header = &a->content->header;
     struct str value = header_value(a->arena, header, STR("From"));
     if (value.at && address_list_parse(a->arena, value, &from) == 0)
         facts.from = &from;
-    if (!attribute(a->settings->policy, &facts, &a->by, &refusal) ||
-        !envelope_check_loops(&a->envelope, header, a->arena, &refusal))
+    return attribute(a->settings->policy, &facts, &a->by, ret) &&
+           envelope_check_loops(&a->envelope, header, a->arena, ret);
+}
+
+static struct outcome submit(struct daemon *d, struct acceptance *a, struct filter *filter) {
+    struct outcome refusal;
+    if (!attribute_submission(a, &refusal) || !filter_submission(filter, a, &refusal) ||
+        (filter && !attribute_submission(a, &refusal)))
         return refusal;
     struct buf prefix __attribute__((cleanup(buf_free))) = {0};
     received_write(&prefix, &(struct received_facts){.by = a->settings->node,
@@ -287,11 +297,15 @@ static struct outcome submit(struct daemon *d, struct acceptance *a) {
 }
 
 /* Its recipients, and its bytes on their way to the spool. */
-static struct outcome read_submission(struct daemon *d, const struct api_submission *in,
-                                      struct acceptance *a) {
+static struct outcome read_submission(struct daemon *d, const struct api_submission *in, struct acceptance *a,
+                                      const struct filter *filter) {
     struct outcome result = {.fate = OUTCOME_DONE};
-    struct content_settings settings = {
-        .authserv_id = a->settings->node, .digest = accept_signs(a->settings), .now = a->arrival};
+    struct content_settings settings = {.authserv_id = a->settings->node,
+                                        .digest = accept_signs(a->settings),
+                                        .now = a->arrival,
+                                        .scan = filter || judge_looks(a->settings)
+                                                    ? judge_copy_place(&d->flow, a->settings, a->arena)
+                                                    : NULL};
     const struct tenant *tenant;
     a->content = content_new(&d->flow, a->arena, &settings);
     for (size_t i = 0; i < in->recipient_count; i++) {
@@ -320,9 +334,12 @@ static int send_message(void *arg, const struct api_submission *in, struct trace
         a.flags = SPOOL_8BITMIME;
     if (utf8)
         a.flags |= SPOOL_SMTPUTF8;
-    struct outcome result = read_submission(d, in, &a);
+    struct filter *filter = filter_new(&d->flow, s, STR(""));
+    struct outcome result = read_submission(d, in, &a, filter);
     if (result.fate == OUTCOME_DONE)
-        result = submit(d, &a);
+        result = submit(d, &a, filter);
+    filter_end(filter);
+    filter_free(filter);
     *ret_id = a.id;
     if (result.fate != OUTCOME_DONE) {
         buf_str(ret_why, outcome_line(a.arena, &result));

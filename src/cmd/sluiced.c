@@ -10,6 +10,7 @@
 #include "flow/deliver.h"
 #include "flow/settle.h"
 #include "rt/fiber.h"
+#include "scan/milter_health.h"
 #include "rt/stream.h"
 #include "trace/trace.h"
 #include <errno.h>
@@ -285,6 +286,7 @@ static int open_alerts(struct daemon *d) {
 static int open_rooms(struct daemon *d) {
     d->flow.log = d->log;
     d->flow.rt = d->rt;
+    d->flow.milters = milter_service_new();
     if (tls_client_context(&d->flow.client_tls) != 0)
         return fail("tls", "the library could not be set up");
     int error = open_listeners(d);
@@ -423,6 +425,7 @@ static void close_rooms(struct daemon *d) {
     sending_close(d->flow.sending);
     daemon_watch_close(d);
     alerting_close(d);
+    milter_service_free(d->flow.milters);
     trace_free(d->flow.trace);
     for (unsigned i = 0; d->flow.workers && i < count; i++) {
         struct flow_worker *fw = &d->flow.workers[i];

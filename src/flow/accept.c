@@ -181,6 +181,7 @@ static struct spool_message stored_form(const struct acceptance *a, const struct
         .ret = a->ret,
         .flags = a->flags,
         .incoming = a->outside,
+        .held = a->quarantine.len > 0,
         .groups = groups,
         .group_count = count,
     };
@@ -274,10 +275,10 @@ static void trace_ended(struct flow *flow, const struct acceptance *a, struct tr
 }
 
 static void trace_held(struct flow *flow, const struct acceptance *a, struct trace_event event) {
-    if (!a->hold_until)
+    if (!a->hold_until && !a->quarantine.len)
         return;
     event.event = TRACE_HOLD;
-    event.reply = a->hold_why;
+    event.reply = a->quarantine.len ? a->quarantine : a->hold_why;
     flow_trace(flow, &event);
 }
 
@@ -328,6 +329,7 @@ static int enqueue(struct flow *flow, const struct acceptance *a, const struct s
                 .via = m->groups[g].recipients[i].via,
                 .arrival = a->arrival,
                 .due = a->hold_until,
+                .held = m->held,
             };
     return queue_put(flow->queue, message, inits, leaving);
 }
@@ -364,7 +366,7 @@ static int commit(struct flow *flow, const struct acceptance *a, struct spool_me
 
 /* What is kept with the message beside its envelope. */
 static void add_attributes(struct acceptance *a, struct spool_message *message) {
-    enum { MOST = 3 };
+    enum { MOST = 4 };
     struct spool_attribute *list = arena_array(a->arena, struct spool_attribute, MOST);
     size_t count = 0;
     struct str unverified = arrival_unverified(&a->verified, a->reverse_path, a->arena);
@@ -375,6 +377,8 @@ static void add_attributes(struct acceptance *a, struct spool_message *message) 
         list[count++] = (struct spool_attribute){ACCEPT_NOT_BEFORE, until};
         list[count++] = (struct spool_attribute){ACCEPT_NOT_BEFORE_WHY, a->hold_why};
     }
+    if (a->quarantine.len)
+        list[count++] = (struct spool_attribute){ACCEPT_QUARANTINE, a->quarantine};
     message->attributes = list;
     message->attribute_count = count;
 }

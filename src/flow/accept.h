@@ -16,6 +16,8 @@
 #define ACCEPT_REPORT_OF STR("report-of")
 /* The message attribute of mail whose sender gets no report; its value is why. */
 #define ACCEPT_NO_REPORT STR("no-report")
+/* The message attribute of mail that is held from the start; its value is why. */
+#define ACCEPT_QUARANTINE STR("quarantine")
 
 struct acceptance {
     struct trace_id id;
@@ -44,6 +46,7 @@ struct acceptance {
     struct str references;            /* of a report: the trace id that it is about; else empty */
     int64_t hold_until;               /* wall ms: it waits for its turn (allowance.h); 0: it doesn't */
     struct str hold_why, refused_why; /* for the trace; "" : nothing beyond the reply */
+    struct str quarantine;            /* why it is held until an operator lets it go; "" : it isn't */
 };
 
 /* From a fiber. DONE: durable and queued. LATER, NEVER: the reply, nothing is kept. Takes the content's body

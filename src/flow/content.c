@@ -71,7 +71,7 @@ static int header_is_whole(struct content *c) {
     c->head_len = head.len;
     if (header_parse(c->arena, head, 0, came) != 0 || came->count > HEADER_FIELDS_MAX - FIELDS_OF_OURS)
         return too_long(c);
-    struct str clean = cleaned(c, came);
+    struct str clean = c->settings.trusted ? came->whole : cleaned(c, came);
     c->header = *came;
     if (c->forged) {
         if (header_parse(c->arena, clean, 0, &c->header) != 0)
@@ -84,6 +84,7 @@ static int header_is_whole(struct content *c) {
         c->hash = body_hash_new();
     store(c, clean);
     store(c, between(c, head));
+    c->body_at = clean.len + between(c, head).len;
     return add_body(c, str_from_index(head, came->body_at));
 }
 

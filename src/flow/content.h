@@ -15,6 +15,7 @@ struct content_settings {
     bool verify;            /* look at the signatures that it carries */
     bool digest;            /* it may get a signature of ours */
     int64_t now;            /* wall ms */
+    bool trusted;           /* nothing in it is forged: a milter of ours wrote it */
     /* Keep a copy for scanners and milters there; NULL: nobody will look. It must outlive the content. */
     const struct scan_copy_place *scan;
 };
@@ -28,6 +29,7 @@ struct content {
     struct header_end head_end;
     struct header original; /* as it came; once `whole` */
     struct header header;   /* as it goes on; once `whole` */
+    uint64_t body_at;       /* in what goes on: header, empty line, body */
     bool whole;             /* the header's end was seen */
     bool header_too_long;
     unsigned forged; /* fields that were taken out */

@@ -65,8 +65,9 @@ struct flow {
     struct trace *trace;
     struct alerts *alerts; /* alert/alert.h */
     struct queue *queue;
-    struct scan_service *scan; /* scan/scan.h; NULL in explain */
-    struct sending *sending;   /* policy/sending.h */
+    struct scan_service *scan;      /* scan/scan.h; NULL in explain */
+    struct sending *sending;        /* policy/sending.h */
+    struct milter_service *milters; /* scan/milter_health.h */
     struct tls_context *client_tls;
     struct flow_worker *workers; /* rt_count() + 1: the last is the API's */
     _Atomic bool stopping;

@@ -5,6 +5,8 @@
 #include "flow/accept.h"
 #include "flow/admission.h"
 #include "flow/allowance.h"
+#include "flow/filter.h"
+#include "flow/judge.h"
 #include "flow/peer.h"
 #include "mail/received.h"
 #include "policy/passwd.h"
@@ -23,6 +25,7 @@ struct intake {
     const struct smtp_session *session;
     struct transaction *transaction;
     struct peer_certificate certificate;
+    struct filter *filter; /* the milters of the session; NULL: none */
     LIST_ENTRY(intake) next;
 };
 
@@ -43,6 +46,10 @@ static struct smtp_reply reply_of(const struct outcome *o) {
     return (struct smtp_reply){o->code, o->enhanced, o->text};
 }
 
+static struct smtp_reply unless_done(struct outcome o) {
+    return o.fate == OUTCOME_DONE ? (struct smtp_reply){0} : reply_of(&o);
+}
+
 static const struct listener *listener_of(const struct settings *settings, struct str name) {
     for (size_t i = 0; i < settings->listener_count; i++)
         if (str_eq(settings->listeners[i].name, name))
@@ -56,7 +63,12 @@ static struct smtp_reply hook_connect(void *arg, const struct smtp_session *sess
     struct intake *in = arg;
     in->session = session;
     FLOW_COUNT(in->flow, connections, 1);
-    return (struct smtp_reply){0};
+    in->filter = filter_new(in->flow, in->settings, in->listener->name);
+    return unless_done(filter_connect(in->filter, session));
+}
+
+static struct smtp_reply hook_helo(void *arg, const struct smtp_session *session) {
+    return unless_done(filter_helo(((struct intake *)arg)->filter, session));
 }
 
 struct login_call {
@@ -116,6 +128,7 @@ static void end_transaction(struct intake *in) {
     if (!t)
         return;
     in->transaction = NULL;
+    filter_end(in->filter);
     content_free(t->accept.content);
     settings_unref(t->settings);
 }
@@ -179,17 +192,31 @@ static struct smtp_reply hook_mail(void *arg, const struct smtp_session *session
     struct outcome refusal;
     attribute_facts(t, session, &facts);
     bool attributed = attribute(t->settings->policy, &facts, &t->accept.by, &refusal);
-    if (attributed && allowance_may_begin(in->flow, &t->accept, &refusal))
-        return (struct smtp_reply){0};
+    bool taken = attributed && allowance_may_begin(in->flow, &t->accept, &refusal);
     const struct listener *listener = listener_of(t->settings, in->listener->name);
     if (!attributed && listener && listener->accept_forward && !session->user.len) {
-        t->accept.outside = true; /* the recipients decide */
+        taken = t->accept.outside = true; /* the recipients decide */
         t->accept.by = (struct attribution){.relayed = t->accept.reverse_path.len > 0};
-        return (struct smtp_reply){0};
     }
+    if (taken)
+        refusal = filter_mail(in->filter, &t->accept, mail);
+    if (taken && refusal.fate == OUTCOME_DONE)
+        return (struct smtp_reply){0};
     struct smtp_reply reply = refuse(in, t, &refusal, STR(""));
     end_transaction(in);
     return reply;
+}
+
+/* The milters are asked about recipients that we would take. */
+static bool milters_refuse(struct intake *in, const struct envelope_rcpt *rcpt, struct outcome *ret_refusal) {
+    struct acceptance *a = &in->transaction->accept;
+    const struct tenant *tenant;
+    struct envelope probe = {0};
+    if (!in->filter)
+        return false;
+    if (envelope_add(&probe, a->settings->policy, rcpt, a->arena, &tenant, ret_refusal))
+        *ret_refusal = filter_rcpt(in->filter, rcpt);
+    return ret_refusal->fate != OUTCOME_DONE;
 }
 
 static struct smtp_reply hook_rcpt(void *arg, const struct smtp_session *session,
@@ -209,8 +236,10 @@ static struct smtp_reply hook_rcpt(void *arg, const struct smtp_session *session
         to.whole = str_printf(a->arena, "%.*s@%.*s", STR_FMT(to.local), STR_FMT(t->settings->node));
     one.address = str_copy(a->arena, to.whole);
     one.orcpt = rcpt->orcpt.at ? str_copy(a->arena, rcpt->orcpt) : STR("");
-    if (!envelope_add(&a->envelope, t->settings->policy, &one, a->arena, &tenant, &refusal))
+    if (milters_refuse(in, &one, &refusal) ||
+        !envelope_add(&a->envelope, t->settings->policy, &one, a->arena, &tenant, &refusal))
         return refuse(in, t, &refusal, one.address);
+    filter_taken(in->filter, &one);
     if (a->outside && !a->by.tenant)
         a->by.tenant = tenant;
     return (struct smtp_reply){0};
@@ -241,9 +270,13 @@ static struct smtp_reply hook_data_begin(void *arg, const struct smtp_session *s
         .verify = a->outside || a->by.relayed,
         .digest = accept_signs(a->settings),
         .now = a->arrival,
-        .scan = judge_looks(a->settings) ? judge_copy_place(in->flow, a->settings, a->arena) : NULL,
+        .scan =
+            in->filter || judge_looks(a->settings) ? judge_copy_place(in->flow, a->settings, a->arena) : NULL,
     };
+    struct outcome refusal = filter_data(in->filter);
     (void)session;
+    if (refusal.fate != OUTCOME_DONE)
+        return refuse(in, in->transaction, &refusal, STR(""));
     a->content = content_new(in->flow, a->arena, &settings);
     return (struct smtp_reply){0};
 }
@@ -341,8 +374,12 @@ static struct smtp_reply hook_data_end(void *arg, const struct smtp_session *ses
         result = accept_content_refusal(a->content, error);
     else if (!refuse_by_header(t, session, &result)) {
         accept_verify(in->flow, a);
-        a->prefix = header_prefix(in, t);
-        result = accept_message(in->flow, a);
+        /* What the milters made of it is under the same rules. */
+        if (filter_message(in->filter, a, &result) &&
+            (!in->filter || !refuse_by_header(t, session, &result))) {
+            a->prefix = header_prefix(in, t);
+            result = accept_message(in->flow, a);
+        }
     }
     struct smtp_reply reply = reply_of(&result);
     if (result.fate != OUTCOME_DONE)
@@ -376,6 +413,7 @@ session_settings(const struct settings *settings, const struct listener *listene
 
 static const struct smtp_server_hooks hooks = {
     .connect = hook_connect,
+    .helo = hook_helo,
     .auth = hook_auth,
     .mail = hook_mail,
     .rcpt = hook_rcpt,
@@ -413,6 +451,7 @@ static void serve(struct intake *in, const struct listener *configured, struct s
     smtp_serve(stream, &settings, &hooks, in);
     LIST_REMOVE(in, next);
     end_transaction(in);
+    in->filter = filter_free(in->filter);
     peer_forget(&in->certificate);
     admission_leave(in->flow, &listener->connections, client);
 }

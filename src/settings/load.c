@@ -274,6 +274,7 @@ static int load(struct arena *arena, const struct config_node *root, const struc
             errors, root, NULL,
             "connectors have a `certificate`, but there is no section `tls { ... }`: nobody can show one");
     s->scan = scan_load(arena, root, s->state, errors);
+    s->milters = milters_load(arena, root, errors);
     s->delivery = delivery_load(root, errors);
     s->destinations = destinations_load(arena, root, errors);
     check_schedules(&l);

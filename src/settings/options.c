@@ -265,6 +265,13 @@ const struct config_option settings_options[] = {
      .options = scanner_options,
      .title_doc = "scanner name",
      .doc = "What scans mail; of several the first that answers is enough."},
+    {.name = "milter",
+     .kind = CONFIG_TITLED,
+     .options = milter_options,
+     .title_doc = "milter name",
+     .doc = "A filter by Sendmail's milter protocol that looks at mail while the client waits; several in "
+            "written "
+            "order."},
     {.name = "classify", .kind = CONFIG_SECTION, .options = classify_options, .doc = "How mail is classed."},
     {.name = "detection",
      .kind = CONFIG_SECTION,

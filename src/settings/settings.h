@@ -16,6 +16,7 @@
 #include "policy/tenant.h"
 #include "pool/pool.h"
 #include "queue/settings.h"
+#include "scan/milter_settings.h"
 #include "scan/settings.h"
 
 enum listener_tls {
@@ -83,6 +84,7 @@ struct settings {
     size_t listener_count;
     const struct policy *policy; /* tenant, verdict, classify: policy_load, policy_close */
     struct scan_settings scan;   /* scanner, verdict */
+    struct milters_settings milters;
     struct delivery_settings delivery;
     struct destinations destinations;
     struct lookup_settings dns;

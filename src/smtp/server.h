@@ -68,6 +68,7 @@ struct smtp_session {
     const char *tls_version;       /* NULL without TLS */
     const char *tls_cipher;        /* NULL without TLS */
     struct str user;               /* as the auth hook names it; empty: not authenticated */
+    struct str mechanism;          /* of that login: "PLAIN", "LOGIN" */
     bool idle;                     /* waits for a command */
     unsigned accepted;             /* messages so far */
     struct arena *arena;           /* of the connection */

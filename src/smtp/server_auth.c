@@ -120,6 +120,7 @@ static void run(struct server *s, struct str argument, struct arena *arena) {
             reply = SMTP_REPLY(501, "5.5.2", "Not base64");
         if (encoded.len == 0 || initial.at)
             reply = mechanisms[i].run(s, initial, arena, &user, &password);
+        s->session.mechanism = mechanisms[i].name;
         break;
     }
     if (s->error)

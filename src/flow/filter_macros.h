@@ -1,0 +1,16 @@
+/* filter_macros.h - the macros that milters ask for, as Sendmail and Postfix name them. */
+#pragma once
+#include "flow/accept.h"
+#include "smtp/server.h"
+
+/* Where their values come from. */
+struct filter_view {
+    const struct settings *settings;
+    struct str listener;                /* "" : the API's socket */
+    const struct smtp_session *session; /* NULL: a submission */
+    const struct acceptance *a;         /* the message at hand; NULL: none */
+    struct str rcpt;                    /* the recipient at hand; at == NULL: none */
+};
+
+/* The value of "i", "{mail_addr}"...; the NULL view: it has none now. In the arena. */
+struct str filter_macro(const struct filter_view *, struct str name, struct arena *);
