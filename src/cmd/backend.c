@@ -54,6 +54,7 @@ static void status(void *arg, void (*add)(void *, const char *, const char *, in
     add(to, "spool_damages", NULL, (int64_t)spool.damages);
     daemon_senders_status(d, add, to);
     daemon_scanner_status(d, arena, add, to);
+    daemon_milter_status(d, s, arena, add, to);
     alerting_status(d, add, to);
     watch_status(d->watch, add, to);
     settings_unref(s);
@@ -86,6 +87,9 @@ static void metrics(void *arg, void (*add)(void *, const struct api_metric *), v
         add(to, &gauges[i]);
     daemon_senders_metrics(d, add, to);
     daemon_scanner_metrics(d, arena, add, to);
+    struct settings *s = flow_settings(&d->flow);
+    daemon_milter_metrics(d, s, arena, add, to);
+    settings_unref(s);
     alerting_metrics(d, add, to);
     backend_pool_metrics(d, add, to);
     watch_metrics(d->watch, add, to);

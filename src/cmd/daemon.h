@@ -84,5 +84,11 @@ void daemon_scanner_status(struct daemon *, struct arena *,
 void daemon_scanner_metrics(struct daemon *, struct arena *, void (*add)(void *, const struct api_metric *),
                             void *to);
 
+/* The same of the milters. */
+void daemon_milter_status(struct daemon *, const struct settings *, struct arena *,
+                          void (*add)(void *, const char *, const char *, int64_t), void *to);
+void daemon_milter_metrics(struct daemon *, const struct settings *, struct arena *,
+                           void (*add)(void *, const struct api_metric *), void *to);
+
 /* The verbs of the API; its `arg` is the daemon. */
 extern const struct api_backend daemon_backend;

@@ -1,5 +1,8 @@
 """Milters in the SMTP session: Debian's libmilter and OpenDKIM as they are, and milters that misbehave."""
+import http.client
 import re
+import shutil
+import socket
 
 import pytest
 
@@ -290,6 +293,30 @@ def test_two_in_a_row(world, obedient):
         assert ["X-Mark", "1"] not in obedient.told("message")[0]["fields"]
 
 
+def metrics(world):
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(world.folder / "state/api.sock"))
+    connection.request("GET", "/metrics")
+    return connection.getresponse().read().decode()
+
+
+def test_status_and_metrics(world, obedient):
+    world.start("fabrikam.test")
+    with world.connector() as client:
+        client.send(ALICE, BOB, orders("add X-Seen=1"))
+        client.send(ALICE, BOB, orders("quarantine why"))
+        client.send(ALICE, BOB, orders("discard"))
+        with pytest.raises(Refused):
+            client.send(ALICE, BOB, orders("reject"))
+    status, = world.daemon.rows("status")
+    assert status["milter one"] == f"{world.folder}/m.sock up, 4 messages, 0 failures"
+    text = metrics(world)
+    for name in ("changed", "quarantined", "discarded", "refused"):
+        assert f'sluice_milter_{name}_total{{milter="one"}} 1' in text, text
+    assert 'sluice_milter_up{milter="one"} 1' in text
+
+
 # ---- OpenDKIM
 
 
@@ -312,6 +339,33 @@ def test_opendkim_signs(make_world):
         judges = Judges(ours, theirs)
         for got in world.receiver.messages:
             assert sorted(judges.signatures(got.data)) == [("contoso.test", "od", "pass"), ("contoso.test", "s1", "pass")]
+
+
+# ---- ClamAV
+
+
+@pytest.mark.parametrize("action", ["Reject", "Quarantine", "Blackhole", "Defer"])
+def test_clamav(world, action):
+    """clamav-milter before a clamd with one signature."""
+    if not (shutil.which("clamd", path="/usr/sbin") and shutil.which("clamav-milter", path="/usr/sbin")):
+        missing("clamav-daemon and clamav-milter are not installed (tools/setup test)")
+    with milters.ClamAv(world.folder, f"OnInfected {action}", "RejectMsg Found %v", "AddHeader Replace") as milter:
+        world.rewrite(extra=section(milter.socket))
+        world.start("fabrikam.test")
+        with world.connector() as client:
+            client.send(ALICE, BOB, message(subject="good", headers=["X-Virus-Status: forged"]))
+            infected = message(subject="bad", body=b"one\r\n" + milters.SIGNATURE + b"\r\n")
+            if action in ("Reject", "Defer"):
+                with pytest.raises(Refused) as refused:
+                    client.send(ALICE, BOB, infected)
+                assert refused.value.reply == ("550 5.7.1 Found Sluice.Test.Bad.UNOFFICIAL" if action == "Reject" else LATER)
+            else:
+                trace_id = client.send(ALICE, BOB, infected)
+                rows = world.daemon.rows("queue", "list")
+                assert [r["state"] for r in rows if r["trace_id"] == trace_id] == (["held"] if action == "Quarantine" else [])
+        good = arrived(world)
+    assert good.header("X-Virus-Status") == "Clean" and good.data.count(b"X-Virus-Status:") == 1
+    assert [m.header("Subject") for m in world.receiver.messages] == ["good"]
 
 
 # ---- milters that fail

@@ -78,6 +78,35 @@ class OpenDkim(Process):
         super().__init__(path, "/usr/sbin/opendkim", "-f", "-x", str(config))
 
 
+SIGNATURE = b"SLUICE-BAD-TEST"
+
+
+class ClamAv:
+    """clamd with one signature of the test's own, and clamav-milter before it."""
+
+    def __init__(self, folder, *lines):
+        folder = pathlib.Path(folder)
+        (folder / "signatures").mkdir()
+        (folder / "signatures" / "test.ndb").write_text(f"Sluice.Test.Bad:0:*:{SIGNATURE.hex()}\n")
+        clamd, milter = folder / "clamd.conf", folder / "clamav-milter.conf"
+        clamd.write_text(f"LocalSocket {folder}/clamd.sock\nDatabaseDirectory {folder}/signatures\nForeground yes\n")
+        milter.write_text(f"MilterSocket unix:{folder}/clam.sock\nClamdSocket unix:{folder}/clamd.sock\nForeground yes\n" + "\n".join(lines) + "\n")
+        self.daemon = Process(folder / "clamd.sock", "/usr/sbin/clamd", "-c", str(clamd))
+        try:
+            self.milter = Process(folder / "clam.sock", "/usr/sbin/clamav-milter", "-c", str(milter))
+        except BaseException:
+            self.daemon.close()
+            raise
+        self.socket = self.milter.socket
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.milter.close()
+        self.daemon.close()
+
+
 def packet(command, data=b""):
     return struct.pack(">I", len(data) + 1) + command + data
 
