@@ -132,7 +132,8 @@ int accept_classify(struct flow *flow, const struct acceptance *a, struct classi
         classify_run(ret_facts, flow_here(flow)->resolver, deadline, a->arena, ret_decision, ret_refusal);
     if (error)
         return error;
-    if (a->judged.not_scanned.len && ret_facts->verdict_why.at != a->judged.not_scanned.at)
+    bool by_unscanned = ret_facts->verdict == VERDICT_UNSCANNED && ret_facts->unscanned_is_risk;
+    if (a->judged.not_scanned.len && !by_unscanned)
         ret_decision->reason =
             str_printf(a->arena, "%.*s; %.*s", STR_FMT(ret_decision->reason), STR_FMT(a->judged.not_scanned));
     struct str own = a->by.tenant ? a->by.tenant->pools[ret_decision->class] : STR("");

@@ -162,26 +162,29 @@ bool judge(struct flow *flow, struct acceptance *a, struct outcome *ret_refusal)
 
 static struct resolver *resolver_here(void *flow) { return flow_here(flow)->resolver; }
 
+static struct str down_text(struct arena *arena, struct str why) {
+    return str_printf(
+        arena,
+        "The scanner does not answer as it should: %.*s. It is not asked until it answers a ping; "
+        "other scanners are asked instead, and without one `on-failure` decides over each message.",
+        STR_FMT(why));
+}
+
 static void changed(void *arg, const struct scan_health *h) {
     struct flow *flow = arg;
     struct arena *arena = arena_new(0);
     log_event(flow->log, h->up ? LOG_INFO : LOG_ERROR, h->up ? "scanner is back" : "scanner is down",
               "scanner", str_c(arena, h->name), "kind", str_c(arena, h->kind), "where",
               str_c(arena, h->where), "why", h->up ? NULL : str_c(arena, h->why), NULL);
-    alert_raise(
-        flow->alerts,
-        &(struct alert){
-            .kind = ALERT_SCANNER_DOWN,
-            .subject =
-                str_printf(arena, "%.*s (%.*s %.*s)", STR_FMT(h->name), STR_FMT(h->kind), STR_FMT(h->where)),
-            .text = str_printf(arena,
-                               "The scanner does not answer as it should: %.*s. It is not asked until it "
-                               "answers a ping; other scanners are asked instead, and without one "
-                               "`on-failure` decides over each message.",
-                               STR_FMT(h->why)),
-            .advice = STR("Look after the scanner; `sluice status` shows which of them answer."),
-            .over = h->up,
-        });
+    alert_raise(flow->alerts,
+                &(struct alert){
+                    .kind = ALERT_SCANNER_DOWN,
+                    .subject = str_printf(arena, "%.*s (%.*s %.*s)", STR_FMT(h->name), STR_FMT(h->kind),
+                                          STR_FMT(h->where)),
+                    .text = h->up ? STR("The scanner answers again.") : down_text(arena, h->why),
+                    .advice = STR("Look after the scanner; `sluice status` shows which of them answer."),
+                    .over = h->up,
+                });
     arena_free(arena);
 }
 

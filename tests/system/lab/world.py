@@ -75,9 +75,9 @@ class World:
         self.daemon = Daemon(folder, self.config(), {"zone": zone(), "contoso.users": PASSWORD_FILE})
 
     def config(self, **changes):
-        """The configuration; `changes` (also of the constructor): pools, delivery, dns, listener, extra, tenant, limits
+        """The configuration; `changes` (also of the constructor): pools, delivery, dns, listener, extra, tenant, verdict, limits
         ("true": senders of the connectors are counted too; a test's load would be over the limits)."""
-        s = {"delivery": "", "dns": "", "listener": "", "extra": "", "tenant": "", "pools": {}, "workers": 4, "limits": "false", **self.settings, **changes}
+        s = {"delivery": "", "dns": "", "listener": "", "extra": "", "tenant": "", "verdict": "", "pools": {}, "workers": 4, "limits": "false", **self.settings, **changes}
         pools = {**POOLS, **{k: v if isinstance(v, tuple) else (*POOLS[k][:2], v) for k, v in s["pools"].items()}}
         lines = [f'pool "{n}" {{ class = "{c}"  spf = {spf}  addresses = {{{", ".join(chr(34) + a + chr(34) for a in ([at] if isinstance(at, str) else at))}}} }}'
                  for n, (c, spf, at) in pools.items()]
@@ -106,7 +106,7 @@ tenant "contoso" {{
   {s["tenant"]}
 }}
 
-verdict {{ header = "X-Spam-Flag: YES" }}
+verdict {{ header = "X-Spam-Flag: YES"  {s["verdict"]} }}
 delivery {{ port = {self.delivery_port}  allow-private = true  {s["delivery"] or "first-retry = 1s  max-retry = 2s"} }}
 dns {{ {s["dns"] or f'zone-file = "zone"  servers = {{"127.0.0.1@{self.dead_port}"}}  timeout = 2s'} }}
 api {{ socket = "api.sock" }}

@@ -1,0 +1,317 @@
+"""The verdict of scanners: the real Rspamd and spamd, and scanners that are dead, slow or talk nonsense. Malware never leaves."""
+import contextlib
+import pathlib
+import re
+import tempfile
+import threading
+import urllib.request
+
+import pytest
+
+from lab import places
+from lab.client import GTUBE, Refused, message
+from lab.scanners import MALWARE, SPAMMY, Fake, Rspamd, Spamd
+from lab.waiting import until
+from lab.world import ADDRESSES, HOSTS, ON_PREM, PLAIN, identity, zone
+
+ALICE, BOB = "alice@contoso.test", "bob@fabrikam.test"
+EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*" + b"\r\n"
+DEFERRED = "451 4.7.1 The message can't be scanned for spam and malware now, try again later"
+
+
+@contextlib.contextmanager
+def running(kind):
+    why = kind.missing()
+    if why:
+        assert not places.CI, why
+        pytest.skip(why)
+    with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
+        with contextlib.closing(kind(pathlib.Path(folder))) as scanner:
+            yield scanner
+
+
+@pytest.fixture(scope="module")
+def rspamd():
+    with running(Rspamd) as scanner:
+        yield scanner
+
+
+@pytest.fixture(scope="module")
+def spamd():
+    with running(Spamd) as scanner:
+        yield scanner
+
+
+@pytest.fixture
+def fake():
+    made = []
+
+    def make(*arguments, **how):
+        made.append(Fake(*arguments, **how))
+        return made[-1]
+
+    yield make
+    for scanner in made:
+        scanner.close()
+
+
+def sections(*scanners, options=""):
+    return "\n".join(f'scanner "s{i}" {{ {s.config} {options} }}' for i, s in enumerate(scanners))
+
+
+def hand_in(world, body, to=BOB, source=ON_PREM, headers=(), sender=ALICE):
+    with world.connector(source) as client:
+        return client.send(sender, to, message(sender, to, body=body, headers=headers))
+
+
+def refusal(world, *arguments, **how):
+    with pytest.raises(Refused) as refused:
+        hand_in(world, *arguments, **how)
+    return refused.value.reply
+
+
+def refused_row(world, to):
+    return until(lambda: [r for r in world.daemon.trace("--recipient", to) if r["event"] == "REFUSE"], what="the refusal in the trace")[0]
+
+
+def check_words(world, name, symbols):
+    """Clean, spam and malware by a real scanner's own words."""
+    world.start("fabrikam.test")
+    clean = hand_in(world, b"hello\r\n")
+    spam = hand_in(world, SPAMMY + b"\r\n")
+    gtube = hand_in(world, GTUBE)
+    reply = refusal(world, MALWARE + b"\r\n", to="virus@fabrikam.test")
+    rows = {n: world.daemon.trace_of(i)[BOB] for n, i in (("clean", clean), ("spam", spam), ("gtube", gtube))}
+    assert (rows["clean"]["verdict"], rows["clean"]["class"], rows["clean"]["rule"]) == ("clean", "normal", "own")
+    assert re.fullmatch(r"-?\d+\.\d\d/\d+\.\d\d", rows["clean"]["score"]), rows["clean"]
+    for n in ("spam", "gtube"):
+        assert (rows[n]["verdict"], rows[n]["class"], rows[n]["rule"], rows[n]["status"]) == ("spam", "high-risk", "spam", "Delivered"), rows[n]
+        assert rows[n]["outbound_ip"] in ADDRESSES["high-risk"]
+        assert rows[n]["reason"].startswith(f'the scanner "{name}" says "'), rows[n]["reason"]
+    assert symbols["spam"] in rows["spam"]["symbols"] and float(rows["spam"]["score"].split("/")[0]) > 5
+    assert "GTUBE" in rows["gtube"]["symbols"]
+    assert reply == f'550 5.7.1 Malware is not accepted: the scanner "{name}" found malware: {symbols["malware"]}'
+    row = refused_row(world, "virus@fabrikam.test")
+    assert (row["verdict"], row["status"], row["reply"]) == ("malware", "Failed", reply)
+    assert symbols["malware"].split(" ")[0] in row["symbols"] and row["reason"].endswith(symbols["malware"])
+    assert len(world.receiver.messages) == 3 and not any(MALWARE in m.data for m in world.receiver.messages)
+    world.check_pools()
+
+
+def test_rspamd_judges(make_world, rspamd):
+    world = make_world(verdict=rspamd.config)
+    check_words(world, "rspamd", {"spam": "TEST_SPAMMY(8.00)", "malware": "TEST_VIRUS (Test.Malware)"})
+
+
+def test_spamd_judges(make_world, spamd):
+    world = make_world(extra=f'scanner "assassin" {{ {spamd.config} }}')
+    check_words(world, "assassin", {"spam": "LOCAL_SPAMMY", "malware": "CLAMAV"})
+
+
+def test_rspamd_is_told_the_facts(make_world, rspamd):
+    world = make_world(verdict=rspamd.config).start("fabrikam.test")
+    with world.submission(tls=True) as client:
+        trace_id = client.send(ALICE, [BOB, "carol@fabrikam.test"], message(body=b"x\r\n"))
+    facts = until(lambda: rspamd.facts(trace_id), what="Rspamd's log")
+    assert facts == {**facts, "ip": "127.0.0.1", "helo": "client.example.org", "user": ALICE, "from": ALICE, "rcpt": f"{BOB},carol@fabrikam.test",
+                     "qid": trace_id, "tls": "TLSv1.3", "tag": "contoso", "by": "mta01.bl2.sluice.test"}
+    trace_id = hand_in(world, b"x\r\n", sender="")
+    facts = until(lambda: rspamd.facts(trace_id), what="Rspamd's log")
+    assert (facts["from"], facts["ip"], facts["user"], facts["rcpt"]) == ("", ON_PREM, "nil", BOB)
+
+
+def test_spamd_sees_our_received_field(make_world, spamd):
+    world = make_world(extra=sections(spamd)).start("fabrikam.test")
+    row = world.daemon.trace_of(hand_in(world, b"x\r\n"))[BOB]
+    assert row["symbols"] == "LOCAL_RECEIVED" and row["score"] == "-0.10/5.00"
+
+
+def test_a_big_message_is_scanned_whole(make_world, rspamd, fake):
+    """Five megabytes: through a file, byte for byte, with the malware at its very end."""
+    other = fake()
+    world = make_world(verdict=rspamd.config, extra=sections(other)).start("fabrikam.test")
+    filler = b"".join(b"%070d\r\n" % i for i in range(72 * 1024))
+    reply = refusal(world, filler + MALWARE + b"\r\n")
+    assert "TEST_VIRUS" in reply
+    trace_id = hand_in(world, filler)
+    facts = until(lambda: rspamd.facts(trace_id), what="Rspamd's log")
+    world.receiver.wait(lambda: world.receiver.messages, what="it is delivered")
+    delivered = world.receiver.messages[0].data
+    assert len(filler) > 5 << 20 and abs(int(facts["size"]) - len(delivered)) < 1000
+    assert not [p for p in (world.folder / "state" / "spool").iterdir() if "scan" in p.name]
+    world.rewrite(verdict="")
+    world.daemon.cli("reload")
+    hand_in(world, filler)
+    received, body = other.bodies[0].split(b"\r\n\r\n", 1)
+    assert received.startswith(b"Received: from client.example.org") and body == filler
+
+
+def test_malware_is_refused_whoever_says_so(make_world):
+    world = make_world(verdict='malware-header = "X-Virus-Status: Infected"').start("fabrikam.test")
+    infected = ("X-Virus-Status: Infected (Eicar)",)
+    assert refusal(world, EICAR) == "550 5.7.1 Malware is not accepted: the message has the EICAR test string"
+    assert refusal(world, GTUBE + EICAR, source=PLAIN).startswith("550 5.7.1 ")
+    assert 'the trusted connector "on-prem" marked the message with X-Virus-Status: Infected' in refusal(world, b"x\r\n", headers=infected, to="v@fabrikam.test")
+    assert refused_row(world, "v@fabrikam.test")["verdict"] == "malware"
+    row = world.daemon.trace_of(hand_in(world, b"> " + EICAR, headers=infected, source=PLAIN))[BOB]
+    assert (row["verdict"], row["class"], len(world.receiver.messages)) == ("clean", "normal", 1)
+
+
+@pytest.mark.parametrize("how", ["dead", "slow", "garbage", "huge", "half", "hangup"])
+def test_a_failed_scanner_defers(make_world, fake, how):
+    scanner = fake(how)
+    if how == "dead":
+        scanner.close()
+    world = make_world(verdict=f"{scanner.config} timeout = 300ms").start("fabrikam.test")
+    assert refusal(world, b"x\r\n", to="d@fabrikam.test") == DEFERRED
+    row = refused_row(world, "d@fabrikam.test")
+    why = {"dead": "connection refused", "slow": "it did not answer in time", "garbage": "its first line is no HTTP status",
+           "huge": "it is too long", "half": "it closed the connection", "hangup": "it closed the connection"}[how]
+    assert row["verdict"] == "unscanned" and row["reason"].startswith("not scanned: rspamd (rspamd 127.0.0.1:") and row["reason"].endswith(why), row
+    assert not world.receiver.messages
+
+
+@pytest.mark.parametrize("how", ["slow", "garbage"])
+def test_on_failure_decides_by_tenant(make_world, fake, how):
+    scanner = fake(how)
+    world = make_world(verdict=f"{scanner.config} timeout = 300ms on-failure = defer", tenant="on-failure = high-risk",
+                       extra='tenant "fabrikam" { domains = {"fabrikam.test"} on-failure = regular connector "c" { addresses = {"127.0.3.3"} } }')
+    world.start("tailspin.test")
+    to = "x@tailspin.test"
+    risky = world.daemon.trace_of(hand_in(world, b"x\r\n", to=to))[to]
+    assert (risky["verdict"], risky["class"], risky["rule"]) == ("unscanned", "high-risk", "unscanned")
+    assert risky["reason"].startswith("not scanned: rspamd (") and risky["outbound_ip"] in ADDRESSES["high-risk"]
+    regular = world.daemon.trace_of(hand_in(world, b"x\r\n", to=to, source="127.0.3.3", sender=BOB))[to]
+    assert (regular["verdict"], regular["class"], regular["rule"]) == ("unscanned", "normal", "own")
+    assert "; not scanned: rspamd (" in regular["reason"]
+    spam = world.daemon.trace_of(hand_in(world, GTUBE, to=to, source="127.0.3.3", sender=BOB))[to]
+    assert (spam["verdict"], spam["rule"]) == ("spam", "spam")
+    assert refusal(world, EICAR, to=to).startswith("550 5.7.1 Malware")
+
+
+def status(world):
+    return next(iter(world.daemon.rows("status")))
+
+
+def test_the_next_scanner_is_asked_and_the_failed_one_rests(make_world, fake):
+    bad, good = fake("garbage"), fake()
+    bad.pongs = False
+    world = make_world(extra=sections(bad, good)).start("fabrikam.test")
+    since = world.daemon.mark()
+    for _ in range(4):
+        row = world.daemon.trace_of(hand_in(world, b"x\r\n"))[BOB]
+        assert (row["verdict"], row["symbols"]) == ("clean", "FAKE(1.25)")
+    world.daemon.wait_log(r" error scanner is down scanner=s0 ", since=since)
+    assert len(bad.heads) == 3 and len(good.heads) == 4
+    assert " DOWN since " in status(world)["scanner s0"] and " up, 4 messages, 0 failures" in status(world)["scanner s1"]
+    assert any("s0 (rspamd 127.0.0.1:" in line and "scanner-down" in line for line in world.daemon.lines), "an alert"
+    bad.how, bad.pongs = "well", True
+    world.daemon.wait_log(r" info scanner is back scanner=s0 ", since=since)
+    hand_in(world, b"x\r\n")
+    assert len(bad.heads) == 4 and " up, 4 messages, 3 failures" in status(world)["scanner s0"]
+
+
+def test_nobody_waits_for_a_scanner_that_rests(make_world, fake):
+    scanner = fake("slow")
+    world = make_world(verdict=f"{scanner.config} timeout = 200ms").start("fabrikam.test")
+    replies = [refusal(world, b"x\r\n", to=f"{i}@fabrikam.test") for i in range(4)]
+    assert replies == [DEFERRED] * 4 and len(scanner.heads) == 3
+    assert "rests since" in refused_row(world, "3@fabrikam.test")["reason"]
+
+
+def test_connections_are_kept(make_world, fake):
+    scanner = fake()
+    world = make_world(verdict=scanner.config, workers=1).start("fabrikam.test")
+    with world.connector() as client:
+        for _ in range(5):
+            client.send(ALICE, BOB, message())
+    assert (scanner.connections, len(scanner.heads)) == (1, 5)
+    with scanner.lock:
+        for s in scanner.open:  # as a scanner that restarts
+            s.shutdown(2)
+    hand_in(world, b"x\r\n")
+    assert (scanner.connections, len(scanner.heads)) == (2, 6)
+    assert " up, 6 messages, 0 failures" in status(world)["scanner rspamd"]
+
+
+def test_no_more_connections_than_allowed(make_world, fake):
+    scanner = fake()
+    world = make_world(extra=sections(scanner, options="connections = 2"), workers=1).start("fabrikam.test")
+    sent = []
+    threads = [threading.Thread(target=lambda: sent.append(hand_in(world, b"x\r\n"))) for _ in range(20)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(sent) == 20 and scanner.connections <= 2
+
+
+def test_actions_refuse_when_told_to(make_world, fake):
+    scanner = fake(answer={"action": "reject", "score": 20.0, "messages": {"smtp_message": "Matched map: bad"}})
+    world = make_world(verdict=f'{scanner.config} refuse = {{"reject", "soft reject"}}').start("fabrikam.test")
+    assert refusal(world, b"x\r\n", to="r@fabrikam.test") == "550 5.7.1 Matched map: bad"
+    row = refused_row(world, "r@fabrikam.test")
+    assert (row["verdict"], row["score"], row["symbols"]) == ("spam", "20.00/15.00", "FAKE(1.25)")
+    scanner.answer = {**scanner.answer, "action": "soft reject", "messages": {}}
+    assert refusal(world, b"x\r\n") == "451 4.7.1 The spam scanner wants this message later, try again"
+    scanner.answer = {**scanner.answer, "action": "add header"}
+    assert world.daemon.trace_of(hand_in(world, b"x\r\n"))[BOB]["rule"] == "spam"
+
+
+def test_too_large_for_the_scanner(make_world, fake):
+    scanner = fake()
+    world = make_world(extra=sections(scanner, options="max-size = 2kb")).start("fabrikam.test")
+    big = b"x" * 70 + b"\r\n"
+    row = world.daemon.trace_of(hand_in(world, big * 40))[BOB]
+    assert (row["verdict"], row["class"]) == ("unscanned", "normal") and "too long for the scanners" in row["reason"]
+    world.rewrite(verdict="too-large = high-risk")
+    world.daemon.cli("reload")
+    assert world.daemon.trace_of(hand_in(world, big * 40))[BOB]["rule"] == "unscanned"
+    world.rewrite(verdict="too-large = refuse")
+    world.daemon.cli("reload")
+    assert refusal(world, big * 40).startswith("552 5.3.4 ")
+    assert hand_in(world, b"x\r\n") and len(scanner.heads) == 1
+
+
+def test_reports_of_our_own_are_not_scanned(make_world, fake):
+    scanner = fake()
+    world = make_world(verdict=scanner.config)
+    world.daemon.write(world.config(), {"zone": zone({**HOSTS, "contoso-mail.test": "127.0.10.4"}).replace(
+        "contoso.test.             IN MX 10 mail.contoso.test.", "contoso.test. IN MX 10 mx.contoso-mail.test.")})
+    home = world.receiver.host("127.0.10.4", "mx.contoso-mail.test")
+    world.host("fabrikam.test", refuse={"gone@fabrikam.test": "550 5.1.1 nobody"})
+    world.daemon.start()
+    hand_in(world, b"x\r\n", to="gone@fabrikam.test")
+    world.receiver.wait(lambda: home.messages, what="the report")
+    assert home.messages[0].mail_from == "" and len(scanner.heads) == 1
+    row = until(lambda: next(iter(world.daemon.trace("--recipient", ALICE, "--status", "Delivered")), None))
+    assert (row["rule"], row["verdict"], row["score"]) == ("bounce", "clean", None)
+
+
+def test_explain_asks_the_scanner(make_world, fake):
+    scanner = fake(answer={"action": "add header", "score": 7.5, "symbols": {"BAD_SUBJECT": {"score": 7.5}}})
+    world = make_world(verdict=f"{scanner.config} timeout = 300ms")
+    world.daemon.write(world.config(), {"zone": zone(extra=identity())})
+    world.start("fabrikam.test")
+    text = message(body=b"x\r\n")
+
+    def explain(*arguments):
+        return world.daemon.run("explain", "--from", ALICE, "--to", BOB, "--tenant", "contoso", *arguments, "-", stdin=text)
+
+    told = explain().stdout.decode()
+    assert "add header, score 7.50/15.00" in told and "BAD_SUBJECT(7.50)" in told and "high-risk by rule spam" in told, told
+    assert b'"score":"7.50/15.00"' in explain("--json").stdout.replace(b'": "', b'":"')
+    scanner.how = "garbage"
+    assert "not scanned: rspamd (" in explain().stdout.decode() and DEFERRED in explain().stdout.decode()
+    assert status(world)["scanner rspamd"].startswith("rspamd 127.0.0.1:") and " 0 messages" in status(world)["scanner rspamd"]
+
+
+def test_metrics_tell_of_scanners(make_world, fake):
+    scanner, port = fake(), places.free_port()
+    world = make_world(verdict=scanner.config)
+    world.daemon.write(world.config().replace('api { socket = "api.sock" }', f'api {{ socket = "api.sock" bind = {{"127.0.0.1:{port}"}} }}'))
+    world.start("fabrikam.test")
+    hand_in(world, b"x\r\n")
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    for line in ('sluice_scanner_up{scanner="rspamd"} 1', 'sluice_scanner_requests_total{scanner="rspamd"} 1', "sluice_scanned_total 1"):
+        assert line in text, line
