@@ -24,7 +24,8 @@ static void add_entry(struct buf *b, uint8_t type, const uint8_t *body, uint16_t
 }
 
 static struct pattern_rules rules(void) {
-    struct pattern_rules r = {.senders = SENDERS,
+    struct pattern_rules r = {.apply = true,
+                              .senders = SENDERS,
                               .growth = 10,
                               .growth_hour = 200,
                               .growth_day = 500,

@@ -18,6 +18,7 @@ static void sender_members(struct buf *out, const struct api_sender *s) {
     object_text(out, "allowed", s->allowed);
     object_text(out, "exempt", s->exempt);
     object_text(out, "alerted", s->alerted);
+    object_text(out, "suspicion", s->suspicion);
     object_number(out, "spam_per_mille", s->spam_per_mille);
     object_number(out, "spam", s->spam);
     object_number(out, "mail", s->mail);

@@ -5,13 +5,15 @@
 /* A sender, connector or tenant of whom something is known. Absent strings are empty, absent times 0. */
 struct api_sender {
     struct str name, kind, tenant; /* kind: "sender", "connector", "tenant" */
-    struct str state; /* "free", "restricted today", "restricted", "released", "allowed", "alerted" */
+    struct str
+        state; /* "free", "restricted today", "restricted", "released", "allowed", "alerted", "suspicious" */
     struct str cause, reason, by; /* of the (last) restriction; by whom it was changed last */
     struct str exempt, alerted;   /* causes: for which it isn't restricted today; that were told today */
     struct str allowed;           /* "always", or until when */
+    struct str suspicion;         /* why its mail is high-risk now; "" it isn't */
     int64_t since, until;         /* of the restriction; until 0: until it is released */
     int64_t spam_per_mille, spam, mail, recipients, unknown, destinations,
-        refusals; /* when it was restricted */
+        refusals; /* when it was restricted; else of the last 24 hours */
 };
 
 struct api_limit {

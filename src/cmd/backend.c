@@ -93,6 +93,7 @@ static void metrics(void *arg, void (*add)(void *, const struct api_metric *), v
     alerting_metrics(d, add, to);
     backend_pool_metrics(d, add, to);
     watch_metrics(d->watch, add, to);
+    daemon_pattern_metrics(d, add, to);
     arena_free(arena);
 }
 

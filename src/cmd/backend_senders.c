@@ -3,6 +3,7 @@
 #include "cmd/senders.h"
 
 #include "alert/alert.h"
+#include "flow/suspicion.h"
 #include "policy/limit_policy.h"
 #include <stdlib.h>
 
@@ -63,6 +64,58 @@ void daemon_senders_metrics(struct daemon *d, void (*add)(void *, const struct a
         add(to, &metrics[i]);
 }
 
+/* ---- patterns ---- */
+
+static void add_counts(struct api_sender *out, const struct sender_counts *c) {
+    out->spam_per_mille = c->mail ? (int64_t)((uint64_t)c->spam * 1000 / c->mail) : 0;
+    out->spam = c->spam;
+    out->mail = c->mail;
+    out->recipients = c->recipients;
+    out->unknown = c->unknown;
+    out->destinations = c->destinations;
+    out->refusals = c->refusals;
+}
+
+/* What detection knows; of who is restricted the counts of that moment stay. */
+static void add_pattern(struct asking *a, enum sender_kind kind, struct api_sender *out) {
+    struct sender_counts counts;
+    bool known = suspicion_counts(&a->daemon->flow, (enum pattern_kind)kind, out->name, a->arena, &counts,
+                                  &out->suspicion);
+    bool restricted = str_starts(out->state, STR("restricted"));
+    if (known && !restricted)
+        add_counts(out, &counts);
+    if (out->suspicion.len && (str_eq(out->state, STR("free")) || str_eq(out->state, STR("alerted"))))
+        out->state = STR("suspicious");
+}
+
+/* Those of whom sending.h knows nothing. */
+static void list_suspects(struct asking *a, struct str only, const struct sending_entry *known, size_t count,
+                          void (*row)(void *, const struct api_sender *), void *to) {
+    struct suspicion_entry *entries;
+    size_t suspects = suspicion_list(&a->daemon->flow, a->arena, &entries);
+    for (size_t i = 0; i < suspects; i++) {
+        const struct suspicion_entry *e = &entries[i];
+        struct sender_state state = {.kind = (enum sender_kind)e->kind};
+        struct sender_name name;
+        struct api_sender out;
+        struct str why;
+        bool listed = e->kind != PATTERN_USER && e->kind != PATTERN_CONNECTOR;
+        for (size_t k = 0; k < count && !listed; k++)
+            listed = (int)known[k].state.kind == (int)e->kind && str_eq_nocase(known[k].name, e->name);
+        bool ours = !listed && sender_name_read(a->settings->policy, e->name, a->arena, &name, &why);
+        struct str tenant = ours ? name.tenant->name : STR("");
+        if (listed || (only.len && !str_eq_nocase(only, tenant)))
+            continue;
+        senders_row(&a->from, e->name, tenant, &state, a->arena, &out);
+        add_counts(&out, &e->counts);
+        out.state = STR("suspicious");
+        out.suspicion = out.reason = e->reason;
+        out.since = e->since;
+        out.until = e->until;
+        row(to, &out);
+    }
+}
+
 /* ---- lists ---- */
 
 static void list_tenants(struct asking *a, struct str only, void (*row)(void *, const struct api_sender *),
@@ -76,6 +129,7 @@ static void list_tenants(struct asking *a, struct str only, void (*row)(void *, 
         sending_find(a->from.sending, SENDER_TENANT, t->name, &state);
         state.kind = SENDER_TENANT;
         senders_row(&a->from, t->name, t->name, &state, a->arena, &out);
+        add_pattern(a, SENDER_TENANT, &out);
         row(to, &out);
     }
 }
@@ -110,8 +164,10 @@ int daemon_senders(void *arg, bool tenants, struct str only, void (*row)(void *,
         if (only.len && !str_eq_nocase(only, tenant))
             continue;
         senders_row(&a.from, entries[i].name, tenant, &entries[i].state, a.arena, &out);
+        add_pattern(&a, entries[i].state.kind, &out);
         row(to, &out);
     }
+    list_suspects(&a, only, entries, count, row, to);
     end(&a);
     return 0;
 }
@@ -122,8 +178,13 @@ int daemon_sender(void *arg, const struct api_sender_query *query,
     struct api_standing standing;
     begin(&a, arg);
     int error = senders_standing(&a.from, query, a.arena, &standing, ret_why);
-    if (!error)
+    if (!error) {
+        enum sender_kind kind = str_eq(standing.sender.kind, STR("tenant"))      ? SENDER_TENANT
+                                : str_eq(standing.sender.kind, STR("connector")) ? SENDER_CONNECTOR
+                                                                                 : SENDER_USER;
+        add_pattern(&a, kind, &standing.sender);
         row(to, &standing);
+    }
     end(&a);
     return error;
 }
@@ -163,16 +224,24 @@ static int apply(struct asking *a, const struct senders_one *one, const struct a
             return 0;
         buf_printf(ret_why, "%.*s is restricted already", STR_FMT(one->name.whole));
         return SLUICE_EEXISTS;
-    case API_SENDER_RELEASE:
+    case API_SENDER_RELEASE: {
+        bool suspicious =
+            suspicion_release(&a->daemon->flow, (enum pattern_kind)one->name.kind, one->name.whole, 0);
         if (sending_release(a->from.sending, one->name.kind, one->name.whole, change->by)) {
             alert_over(a, one);
             return 0;
         }
+        if (suspicious)
+            return 0;
         buf_printf(ret_why, "%.*s isn't restricted", STR_FMT(one->name.whole));
         return SLUICE_EEXISTS;
+    }
     case API_SENDER_ALLOW:
         break;
     }
+    if (change->until > a->from.now)
+        suspicion_release(&a->daemon->flow, (enum pattern_kind)one->name.kind, one->name.whole,
+                          change->until);
     sending_allow(a->from.sending, one->name.kind, one->name.whole, change->until, change->by);
     if (sender_is_restricted(&one->state, a->from.now))
         alert_over(a, one);
@@ -203,4 +272,23 @@ int daemon_sender_change(void *arg, const struct api_sender_change *change,
     }
     end(&a);
     return error;
+}
+
+/* ---- metrics ---- */
+
+void daemon_pattern_metrics(struct daemon *d, void (*add)(void *, const struct api_metric *), void *to) {
+    struct suspicion_stats s;
+    suspicion_stats(&d->flow, &s);
+    const struct api_metric metrics[] = {
+        {"sluice_detection_subjects", "senders, connectors, tenants and forwards whose pattern is kept",
+         false, NULL, STR_NULL, (double)s.subjects},
+        {"sluice_detection_suspects", "senders, connectors and tenants whose mail is high-risk now", false,
+         NULL, STR_NULL, (double)s.suspects},
+        {"sluice_detection_findings_total", "suspicious patterns found", true, NULL, STR_NULL,
+         (double)s.found},
+        {"sluice_detection_lost_total", "facts that detection did not keep up with", true, NULL, STR_NULL,
+         (double)s.lost},
+    };
+    for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
+        add(to, &metrics[i]);
 }

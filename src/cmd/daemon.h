@@ -90,5 +90,8 @@ void daemon_milter_status(struct daemon *, const struct settings *, struct arena
 void daemon_milter_metrics(struct daemon *, const struct settings *, struct arena *,
                            void (*add)(void *, const struct api_metric *), void *to);
 
+/* What detection knows of senders (backend_senders.c). */
+void daemon_pattern_metrics(struct daemon *, void (*add)(void *, const struct api_metric *), void *to);
+
 /* The verbs of the API; its `arg` is the daemon. */
 extern const struct api_backend daemon_backend;

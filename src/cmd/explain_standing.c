@@ -7,6 +7,8 @@
 #include "mail/address.h"
 #include <jansson.h>
 
+enum { ASK_MS = 10000 };
+
 void explain_as(struct explain_view *v, const struct settings *settings) {
     struct sender_name name;
     struct str why;
@@ -29,6 +31,24 @@ static struct api_sender_query query_of(const struct explain_view *v, const stru
     return query;
 }
 
+/* The daemon knows who is suspicious now; without one nobody is. */
+void explain_suspicion(struct explain_view *v) {
+    struct buf target __attribute__((cleanup(buf_free))) = {0};
+    struct cli_places places;
+    struct api_reply reply;
+    if (!v->as.len || cli_find(v->cli, &places) != CLI_DONE)
+        return;
+    buf_str(&target, STR("/v1/sender"));
+    api_target_add(&target, "name", v->as);
+    if (api_call(places.socket, "GET", buf_view(&target), STR_NULL, ASK_MS, v->cli->arena, &reply) ||
+        reply.status != 200)
+        return;
+    json_t *row = json_loadb(reply.body.at, reply.body.len, 0, NULL);
+    v->request.suspicion =
+        str_copy(v->cli->arena, str_of(json_string_value(json_object_get(row, "suspicion"))));
+    json_decref(row);
+}
+
 static int ask(struct explain_view *v, const struct api_sender_query *query) {
     struct buf target __attribute__((cleanup(buf_free))) = {0};
     struct arena *arena = v->cli->arena;
@@ -42,8 +62,7 @@ static int ask(struct explain_view *v, const struct api_sender_query *query) {
         api_target_add(&target, "from", query->from);
     api_target_add(&target, "external", str_printf(arena, "%lld", (long long)query->external));
     api_target_add(&target, "internal", str_printf(arena, "%lld", (long long)query->internal));
-    enum { WAIT_MS = 10000 };
-    int error = api_call(places.socket, "GET", buf_view(&target), STR_NULL, WAIT_MS, arena, &reply);
+    int error = api_call(places.socket, "GET", buf_view(&target), STR_NULL, ASK_MS, arena, &reply);
     if (error)
         return error;
     if (reply.status == 200)

@@ -3,6 +3,7 @@
 #include "alert/alerts.h"
 #include "base/clock.h"
 #include "flow/judge.h"
+#include "flow/suspicion.h"
 #include "policy/certificate.h"
 #include "rt/fiber.h"
 #include "rt/tls_peer.h"
@@ -210,6 +211,7 @@ static void apply(struct daemon *d, struct settings *next, struct tls_context *t
     for (size_t i = 0; tls && i < d->listener_count; i++)
         d->listeners[i].tls = tls;
     judge_reload(&d->flow, next);
+    suspicion_reload(&d->flow, next);
     settings_unref(d->settings);
     d->settings = next;
     arena_free(arena);

@@ -9,6 +9,7 @@
 #include "flow/allowance.h"
 #include "flow/deliver.h"
 #include "flow/settle.h"
+#include "flow/suspicion.h"
 #include "rt/fiber.h"
 #include "scan/milter_health.h"
 #include "rt/stream.h"
@@ -303,6 +304,8 @@ static int open_rooms(struct daemon *d) {
     if (!error)
         error = open_sending(d);
     if (!error)
+        suspicion_open(&d->flow, d->settings);
+    if (!error)
         error = open_trace(d);
     if (!error)
         error = open_alerts(d);
@@ -422,6 +425,7 @@ static void close_rooms(struct daemon *d) {
     api_free(d->api);
     queue_free(d->flow.queue);
     spool_close(d->flow.spool);
+    suspicion_close(&d->flow);
     sending_close(d->flow.sending);
     daemon_watch_close(d);
     alerting_close(d);

@@ -88,7 +88,7 @@ static void print_counts(struct cli *cli, json_t *row) {
             text = str_printf(cli->arena, "%.*s%s%lld %s", STR_FMT(text), text.len ? ", " : "",
                               number_of(row, counts[i].key), counts[i].words);
     if (text.len)
-        line(cli, "counts", str_printf(cli->arena, "%.*s, in the 24 hours before", STR_FMT(text)));
+        line(cli, "counts", str_printf(cli->arena, "%.*s, in 24 hours", STR_FMT(text)));
 }
 
 void cli_standing_sender(struct cli *cli, struct str text) {
@@ -108,8 +108,9 @@ void cli_standing_sender(struct cli *cli, struct str text) {
         told(cli, row, "allowed", "allowed");
         told(cli, row, "exempt", "exempt");
         told(cli, row, "alerted", "alerted");
-        print_counts(cli, row);
     }
+    told(cli, row, "suspected", "suspicion");
+    print_counts(cli, row);
     print_limits(cli, row);
     json_decref(row);
 }

@@ -6,6 +6,7 @@
 #include "auth/results.h"
 #include "base/clock.h"
 #include "flow/rewrite.h"
+#include "flow/suspicion.h"
 #include "mail/build.h"
 #include "mail/mime.h"
 #include "rt/fiber.h"
@@ -102,7 +103,7 @@ struct str accept_from_address(struct arena *arena, const struct header *header)
     return list.items[0].address.whole;
 }
 
-static void gather_facts(const struct acceptance *a, struct classify_facts *facts) {
+static void gather_facts(struct flow *flow, const struct acceptance *a, struct classify_facts *facts) {
     const struct policy *policy = a->settings->policy;
     const struct header *header = &a->content->header;
     struct mime_facts mime;
@@ -119,6 +120,7 @@ static void gather_facts(const struct acceptance *a, struct classify_facts *fact
     };
     facts->verdict = a->judged.verdict;
     facts->verdict_why = a->judged.why;
+    facts->suspicion = suspicion_of(flow, a);
     facts->unscanned_is_risk = a->judged.unscanned_is_risk;
     classify_domains(a->arena, a->reverse_path, accept_from_address(a->arena, header), facts);
 }
@@ -126,7 +128,7 @@ static void gather_facts(const struct acceptance *a, struct classify_facts *fact
 int accept_classify(struct flow *flow, const struct acceptance *a, struct classify_facts *ret_facts,
                     struct decision *ret_decision, const struct pool **ret_pool,
                     struct outcome *ret_refusal) {
-    gather_facts(a, ret_facts);
+    gather_facts(flow, a, ret_facts);
     int64_t deadline = clock_mono_ms() + a->settings->dns.timeout_ms;
     int error =
         classify_run(ret_facts, flow_here(flow)->resolver, deadline, a->arena, ret_decision, ret_refusal);
@@ -366,8 +368,8 @@ static int commit(struct flow *flow, const struct acceptance *a, struct spool_me
 }
 
 /* What is kept with the message beside its envelope. */
-static void add_attributes(struct acceptance *a, struct spool_message *message) {
-    enum { MOST = 4 };
+static void add_attributes(struct acceptance *a, struct str submitter, struct spool_message *message) {
+    enum { MOST = 5 };
     struct spool_attribute *list = arena_array(a->arena, struct spool_attribute, MOST);
     size_t count = 0;
     struct str unverified = arrival_unverified(&a->verified, a->reverse_path, a->arena);
@@ -380,12 +382,14 @@ static void add_attributes(struct acceptance *a, struct spool_message *message) 
     }
     if (a->quarantine.len)
         list[count++] = (struct spool_attribute){ACCEPT_QUARANTINE, a->quarantine};
+    if (submitter.len)
+        list[count++] = (struct spool_attribute){ACCEPT_SUBMITTER, submitter};
     message->attributes = list;
     message->attribute_count = count;
 }
 
 /* Steps 4 to 7 of what is within its limits. */
-static struct outcome accept_allowed(struct flow *flow, struct acceptance *a) {
+static struct outcome accept_allowed(struct flow *flow, struct acceptance *a, struct str submitter) {
     struct classify_facts facts;
     struct decision decision;
     const struct pool *pool = NULL;
@@ -406,7 +410,7 @@ static struct outcome accept_allowed(struct flow *flow, struct acceptance *a) {
         return later("4.3.0", "The message could not be signed, try again later");
     }
     struct spool_message message = stored_form(a, groups, count, facts.verdict);
-    add_attributes(a, &message);
+    add_attributes(a, submitter, &message);
     error = commit(flow, a, &message, &decision);
     if (error)
         return accept_content_refusal(a->content, error);
@@ -426,7 +430,9 @@ struct outcome accept_message(struct flow *flow, struct acceptance *a) {
     struct outcome result = allowance_ask(flow, a, &allowance);
     if (result.fate != OUTCOME_DONE)
         return result;
-    result = accept_allowed(flow, a);
+    result = accept_allowed(flow, a, allowance.question.sender);
+    if (result.fate != OUTCOME_LATER)
+        suspicion_judged(flow, a, &allowance.question, result.fate == OUTCOME_DONE);
     allowance_settle(flow, a, &allowance, result.fate == OUTCOME_DONE);
     return result;
 }

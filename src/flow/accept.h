@@ -40,6 +40,7 @@ struct acceptance {
     struct arrival_result verified;     /* SPF, DKIM, ARC; `checked` false for our own mail */
     struct str tls_version, tls_cipher; /* of the session; "" none */
     struct judgement judged;            /* step 4 */
+    struct str suspicion;               /* why its sender is suspicious, when the caller knows; "" */
     struct str envid;
     enum spool_ret ret;
     uint8_t flags;                    /* SPOOL_8BITMIME ... */

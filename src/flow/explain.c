@@ -210,6 +210,7 @@ void explain(struct flow *flow, const struct settings *s, const struct explain_r
                            .reverse_path = q->from,
                            .helo = q->helo,
                            .client = q->client,
+                           .suspicion = q->suspicion,
                            .original = {.ip = q->client}};
     *ret = (struct explain_result){.refusal = accepted(), .all = s->pools};
     steps(flow, q, &a, ret);

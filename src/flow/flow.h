@@ -68,6 +68,7 @@ struct flow {
     struct scan_service *scan;      /* scan/scan.h; NULL in explain */
     struct sending *sending;        /* policy/sending.h */
     struct milter_service *milters; /* scan/milter_health.h */
+    struct suspicion *suspicion;    /* flow/suspicion.h; NULL in explain */
     struct tls_context *client_tls;
     struct flow_worker *workers; /* rt_count() + 1: the last is the API's */
     _Atomic bool stopping;

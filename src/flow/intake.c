@@ -8,6 +8,7 @@
 #include "flow/filter.h"
 #include "flow/judge.h"
 #include "flow/peer.h"
+#include "flow/suspicion.h"
 #include "mail/received.h"
 #include "policy/passwd.h"
 #include "rt/fiber.h"
@@ -237,8 +238,10 @@ static struct smtp_reply hook_rcpt(void *arg, const struct smtp_session *session
     one.address = str_copy(a->arena, to.whole);
     one.orcpt = rcpt->orcpt.at ? str_copy(a->arena, rcpt->orcpt) : STR("");
     if (milters_refuse(in, &one, &refusal) ||
-        !envelope_add(&a->envelope, t->settings->policy, &one, a->arena, &tenant, &refusal))
+        !envelope_add(&a->envelope, t->settings->policy, &one, a->arena, &tenant, &refusal)) {
+        suspicion_refused_rcpt(in->flow, a, one.address, &refusal);
         return refuse(in, t, &refusal, one.address);
+    }
     filter_taken(in->filter, &one);
     if (a->outside && !a->by.tenant)
         a->by.tenant = tenant;

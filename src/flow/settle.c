@@ -3,6 +3,7 @@
 #include "alert/alert.h"
 #include "base/clock.h"
 #include "flow/bounce.h"
+#include "flow/suspicion.h"
 #include "rt/fiber.h"
 #include "seeded_bug.h"
 #include <stdio.h>
@@ -191,6 +192,7 @@ void settle(struct flow *flow, const struct spool_message *m, const struct settl
         report_failures(flow, m, endings, failures, where, arena, &report);
         record(flow, endings, failures);
     }
+    suspicion_settled(flow, m, recipients, count);
     for (size_t i = 0; i < count; i++)
         tell(flow, &endings[i], &report, i, arena);
 }

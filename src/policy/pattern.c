@@ -182,7 +182,7 @@ void pattern_message(struct pattern *p, const struct pattern_message *m, struct 
         [PATTERN_TENANT] = m->whose.tenant,
     };
     for (enum pattern_kind kind = 0; kind < PATTERN_FORWARD; kind++) {
-        if (!names[kind].len)
+        if (!names[kind].len || m->outside)
             continue;
         struct pattern_record *r = pattern_of(p, kind, names[kind], pattern_seconds(m->now));
         add_message(r, m);
@@ -233,6 +233,17 @@ bool pattern_counts(struct pattern *p, enum pattern_kind kind, struct str name, 
     record_advance(r, pattern_seconds(now), &p->rules);
     *ret = pattern_counts_of(r);
     return true;
+}
+
+uint32_t pattern_failing(struct pattern *p, enum pattern_kind kind, struct str name, int64_t now) {
+    struct pattern_record *r = name.len ? pattern_find(p, kind, name) : NULL;
+    if (!r)
+        return 1000;
+    record_advance(r, pattern_seconds(now), &p->rules);
+    uint64_t all = record_count(r, WINDOW_HOUR, COUNT_ANSWERED),
+             bad = (uint64_t)record_count(r, WINDOW_HOUR, COUNT_UNKNOWN) +
+                   record_count(r, WINDOW_HOUR, COUNT_REFUSED);
+    return all < 20 ? 1000 : (uint32_t)(bad * 1000 / all);
 }
 
 void pattern_stats(const struct pattern *p, struct pattern_stats *ret) {

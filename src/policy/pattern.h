@@ -36,6 +36,9 @@ enum pattern_kind {
     PATTERN_KINDS
 };
 
+/* "spam-share", "together"; of the finding. */
+const char *pattern_sign_word(enum pattern_sign);
+
 struct pattern;
 
 /* `seed`: of the keys; a snapshot's replaces it. */
@@ -60,6 +63,7 @@ struct pattern_message {
     uint32_t recipients, external;
     const struct str *domains; /* of the external recipients; doublets are fine */
     size_t domain_count;
+    bool outside;               /* nobody of the tenant's sent it: only the forwards count */
     const struct str *forwards; /* the forward of each copy that leaves the tenant */
     size_t forward_count;
     const struct pattern_actions *actions; /* of the policy; NULL: of `detection` */
@@ -112,6 +116,9 @@ struct pattern_suspect {
 /* Each in turn, from *at = 0; false at the end. No change meanwhile. */
 bool pattern_next_suspect(const struct pattern *, size_t *at, int64_t now, struct pattern_suspect *ret);
 
+/* Some times an hour: whose day has ended is suspicious no longer. Names in the arena. */
+void pattern_tidy(struct pattern *, int64_t now, struct arena *, struct pattern_findings *ret);
+
 /* An operator says that it is fine: no longer suspicious, and until then only told about. True: it was
  * suspicious. */
 bool pattern_release(struct pattern *, enum pattern_kind, struct str name, int64_t until, int64_t now);
@@ -119,6 +126,10 @@ bool pattern_release(struct pattern *, enum pattern_kind, struct str name, int64
 /* Of the last 24 hours; false: nothing is known. */
 bool pattern_counts(struct pattern *, enum pattern_kind, struct str name, int64_t now,
                     struct sender_counts *ret);
+
+/* Of a thousand recipients of the last hour that had a final answer, how many don't exist or were refused as
+ * spam; 1000 while there are fewer than twenty. For surge_event. */
+uint32_t pattern_failing(struct pattern *, enum pattern_kind, struct str name, int64_t now);
 
 /* ---- The snapshot: its format is described in pattern_save.c ---- */
 

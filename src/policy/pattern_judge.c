@@ -23,6 +23,15 @@ static const enum sender_cause causes[SIGNS] = {
 #undef X
 };
 
+const char *pattern_sign_word(enum pattern_sign sign) {
+    static const char *const options[] = {
+#define X(name, option, cause, preset, doc) option,
+        PATTERN_SIGNS(X)
+#undef X
+    };
+    return options[sign] + strlen("on-");
+}
+
 /* What was seen of one sign. */
 struct sight {
     bool half, seen, strong; /* strong: worth a restriction */
@@ -101,7 +110,8 @@ static struct sight see_network(const struct pattern_case *c) {
 
 /* Signs that each by itself an innocent sender shows, at the same time. */
 static struct sight see_together(const struct pattern_case *c, const struct sight *s) {
-    bool half = s[SIGN_SPAM].half || s[SIGN_UNKNOWN].half || s[SIGN_REFUSALS].half;
+    /* Not of unknown recipients: an old list is growth with these. */
+    bool half = s[SIGN_SPAM].half || s[SIGN_REFUSALS].half;
     int signs = s[SIGN_NETWORK].seen + (s[SIGN_GROWTH].seen || s[SIGN_DESTINATIONS].seen) +
                 (half && !is_one_sender(c));
     return (struct sight){.seen = c->kind == PATTERN_USER && signs >= 2, .window = WINDOW_HOUR};
@@ -158,7 +168,7 @@ static struct str reason_of(const struct pattern_case *c, enum pattern_sign sign
     struct str text = STR("");
     for (enum pattern_sign i = 0; i < SIGN_TOGETHER; i++) {
         struct sight one = s[i];
-        if (!one.seen && !one.half)
+        if (!one.seen && (!one.half || i == SIGN_UNKNOWN))
             continue;
         text = str_printf(c->arena, "%.*s%s%.*s", STR_FMT(text), text.len ? "; and " : "",
                           STR_FMT(words_of(c, i, s)));
@@ -245,6 +255,8 @@ static void find_end(const struct pattern_case *c, const struct sight *s) {
 
 void pattern_judge(const struct pattern_case *c) {
     struct sight sights[SIGNS] = {0};
+    if (!c->pattern->rules.apply)
+        return;
     see(c, sights);
     find_end(c, sights);
     for (enum pattern_sign sign = 0; sign < SIGNS; sign++)
@@ -304,6 +316,31 @@ bool pattern_next_suspect(const struct pattern *p, size_t *at, int64_t now, stru
             *at = inner << 2 | kind;
     }
     return false;
+}
+
+void pattern_tidy(struct pattern *p, int64_t now, struct arena *arena, struct pattern_findings *ret) {
+    for (unsigned kind = 0; kind < PATTERN_KINDS; kind++) {
+        struct str name;
+        void *found;
+        for (size_t at = 0;
+             ret->count < PATTERN_FINDINGS && map_next(p->suspects[kind], &at, &name, &found);) {
+            const struct suspect *s = found;
+            if (now < s->until)
+                continue;
+            ret->at[ret->count++] = (struct pattern_finding){
+                .kind = kind,
+                .name = str_copy(arena, name),
+                .tenant = STR(""),
+                .sign = s->sign,
+                .cause = causes[s->sign],
+                .action = PATTERN_HIGH_RISK,
+                .over = true,
+                .reason = STR("the day has ended"),
+            };
+            free(map_remove(p->suspects[kind], name));
+            at = 0; /* the map has changed */
+        }
+    }
 }
 
 bool pattern_release(struct pattern *p, enum pattern_kind kind, struct str name, int64_t until, int64_t now) {

@@ -9,10 +9,6 @@ enum { AS_DETECTION = PATTERN_RESTRICT + 1 };
 
 /* Numbers: option, member, default, least, most, what it is. */
 #define PATTERN_NUMBERS(X)                                                                                   \
-    X("senders", senders, "200000", 100, 20000000,                                                           \
-      "Of how many senders, connectors, tenants and forwards the pattern is kept, 544 bytes each when they " \
-      "are "                                                                                                 \
-      "active; the least recently active make room.")                                                        \
     X("spam-share", shares[SIGN_SPAM].share, "300", 1, 1000,                                                 \
       "Of a thousand messages of the last hour, or of 24, so many judged spam are too many.")                \
     X("spam-minimum", shares[SIGN_SPAM].least, "10", 1, 1000000,                                             \
@@ -49,6 +45,19 @@ enum { AS_DETECTION = PATTERN_RESTRICT + 1 };
     X("ndr-growth", surge_growth, "5", 2, 1000, "A surge is so many times the usual number of them.")
 
 const struct config_option detection_options[] = {
+    {.name = "apply",
+     .kind = CONFIG_BOOL,
+     .preset = "on",
+     .doc = "`off`: what senders do is remembered, but nobody is found suspicious."},
+    {.name = "senders",
+     .kind = CONFIG_INTEGER,
+     .preset = "200000",
+     .min = 100,
+     .max = 20000000,
+     .reload = CONFIG_RESTART,
+     .doc = "Of how many senders, connectors, tenants and forwards the pattern is kept, 544 bytes each when "
+            "they "
+            "are active; the least recently active make room."},
 #define X(option_, member_, preset_, min_, max_, doc_)                                                       \
     {.name = option_, .kind = CONFIG_INTEGER, .preset = preset_, .min = min_, .max = max_, .doc = doc_},
     PATTERN_NUMBERS(X)
@@ -85,7 +94,9 @@ struct pattern_rules pattern_rules_load(const struct config_node *node) {
 #define X(option_, member_, preset_, min_, max_, doc_) .member_ = (uint32_t)config_integer(node, option_),
         PATTERN_NUMBERS(X)
 #undef X
-            .learning_ms = config_duration_ms(node, "learning"),
+            .apply = config_bool(node, "apply"),
+        .senders = (uint32_t)config_integer(node, "senders"),
+        .learning_ms = config_duration_ms(node, "learning"),
         .connector = (uint8_t)config_enum(node, "on-connector"),
         .tenant = (uint8_t)config_enum(node, "on-tenant"),
     };

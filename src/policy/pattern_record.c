@@ -1,6 +1,5 @@
 #include "policy/pattern_record.h"
 #include "base/clock.h"
-#include "seeded_bug.h"
 
 enum { EPOCH = 1577836800, DAY = 86400 }; /* 2020-01-01 UTC */
 

@@ -24,7 +24,7 @@ enum pattern_action {
       "who writes to many domains for the first time")                                                       \
     X(NETWORK, "on-network", NETWORK, "alert", "who sends much from a new network")                          \
     X(TOGETHER, "on-together", NETWORK, "high-risk",                                                         \
-      "with two of: a new network; growth or new destinations; half of a share above")
+      "with two of: a new network; growth or new destinations; half of the share of spam or of refusals")
 
 enum pattern_sign {
 #define X(name, option, cause, preset, doc) SIGN_##name,
@@ -45,6 +45,7 @@ struct pattern_share {
 };
 
 struct pattern_rules {
+    bool apply;       /* false: counted, but nobody is found */
     uint32_t senders; /* of how many senders the history is kept */
     struct pattern_share shares[SIGN_SHARES];
     uint32_t growth;                  /* times the most that it usually has in an hour, or in a day */

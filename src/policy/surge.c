@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { STEPS = 3, STEP_MS = 600000, TOP = 6, NAME = 128, SAMPLES = 6, STEPS_A_DAY = 144 };
+enum { STEPS = 3, STEP_MS = 600000, TOP = 6, NAME = 128, SAMPLES = 6, STEPS_A_DAY = 144, ORDINARY = 100 };
 
 enum share { SHARE_IN, SHARE_UNSENT, SHARE_FAILED, SHARE_UNKNOWN, SHARE_SPAM, SHARES };
 enum axis { AXIS_DOMAIN, AXIS_SENDER, AXIS_SERVER, AXES };
@@ -296,10 +296,12 @@ static void add_event(struct tenant_reports *r, const struct surge_event *e) {
 
 bool surge_event(struct surge *s, const struct surge_event *e, struct arena *arena, struct surge_alert *ret) {
     const char *subject;
+    if (!e->incoming && !e->bad && e->failing < ORDINARY)
+        return false;
     struct tenant_reports *r = reports_of(s, e->tenant, e->now);
     advance(r, e->now, &s->rules);
     add_event(r, e);
-    if (!is_surge(r, &s->rules))
+    if (!s->rules.apply || !is_surge(r, &s->rules))
         return false;
     enum surge_cause cause = cause_of(r, &subject);
     if (r->active && (cause == r->cause || cause == SURGE_MIXED))

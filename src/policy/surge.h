@@ -1,14 +1,15 @@
 /* surge.h - surges of non-delivery reports, and which of their four usual causes it is. Pure.
  *
  * Counted of each tenant, over the last half hour in steps of ten minutes: recipients that failed for good (a
- * report was made, or withheld), and reports that came in. A surge is `ndr-surge` of them and `ndr-growth`
- * times the usual (the mean of about a day; at most it doubles in a day). The causes by their signs, in this
- * order:
- *   spoofing  half of all came in for addresses that sent nothing through here: one forged domain
- *   server    half of the failures come from one connector, or one client address, and from many senders
- * there spam      half of the failed mail was judged spam here, or refused as spam harvest   half of the
- * failed recipients don't exist, and half of the failures are one sender's mixed     none of these Told once
- * a surge, and again when the cause becomes another one; over when it is below half.
+ * report was made, or withheld), and reports that came in; not those of a
+ * sender of whom less than a tenth fail and whose mail isn't judged spam: a mailing's ordinary loss. A surge
+ * is `ndr-surge` of them and `ndr-growth` times the usual (the mean of about a day; at most it doubles in a
+ * day). The causes by their signs, in this order: spoofing  half of all came in for addresses that sent
+ * nothing through here: one forged domain server    half of the failures come from one connector, or one
+ * client address, and from many senders there spam      half of the failed mail was judged spam here, or
+ * refused as spam harvest   half of the failed recipients don't exist, and half of the failures are one
+ * sender's mixed     none of these Told once a surge, and again when the cause becomes another one; over when
+ * it is below half.
  *
  * A tenant costs up to SURGE_BYTES; of more than SURGE_TENANTS those without an event for the longest time
  * make room. Belongs to one worker. Time is wall ms, taken as standing still when it goes back.
@@ -51,7 +52,8 @@ struct surge_event {
     /* Failed: whose mail, the connector ("TENANT/NAME") or "", the client's address or "". */
     struct str sender, connector, host;
     enum reply_kind kind;
-    bool bad; /* the mail was judged spam or malware */
+    bool bad;         /* the mail was judged spam or malware */
+    uint32_t failing; /* of the sender, per mille (pattern_failing) */
     /* For samples. */
     struct str trace_id, recipient, reply;
     int64_t now;

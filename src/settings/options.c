@@ -276,8 +276,7 @@ const struct config_option settings_options[] = {
     {.name = "detection",
      .kind = CONFIG_SECTION,
      .options = detection_options,
-     .doc = "Which patterns of sending are suspicious, and what happens then; no other option than `senders` "
-            "needs a restart."},
+     .doc = "Which patterns of sending are suspicious, and what happens then."},
     {.name = "relay",
      .kind = CONFIG_SECTION,
      .options = relay_options,

@@ -41,6 +41,7 @@ struct str settings_needs_restart(const struct settings *now, const struct setti
         {"spool disk-limit", now->spool.disk_limit == next->spool.disk_limit},
         {"spool min-free", now->spool.min_free == next->spool.min_free},
         {"limits senders", now->policy->limits.senders == next->policy->limits.senders},
+        {"detection senders", now->policy->detection.senders == next->policy->detection.senders},
         {"trace retain", now->trace.retain_ms == next->trace.retain_ms},
         {"api socket", same_text(now->api.socket, next->api.socket)},
         {"api bind",

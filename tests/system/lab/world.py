@@ -76,8 +76,9 @@ class World:
 
     def config(self, **changes):
         """The configuration; `changes` (also of the constructor): pools, delivery, dns, listener, extra, tenant, verdict, limits
-        ("true": senders of the connectors are counted too; a test's load would be over the limits)."""
-        s = {"delivery": "", "dns": "", "listener": "", "extra": "", "tenant": "", "verdict": "", "pools": {}, "workers": 4, "limits": "false", **self.settings, **changes}
+        ("true": senders of the connectors are counted too; a test's load would be over the limits), detection (off: a test's
+        load is suspicious)."""
+        s = {"delivery": "", "dns": "", "listener": "", "extra": "", "tenant": "", "verdict": "", "pools": {}, "workers": 4, "limits": "false", "detection": "apply = off", **self.settings, **changes}
         pools = {**POOLS, **{k: v if isinstance(v, tuple) else (*POOLS[k][:2], v) for k, v in s["pools"].items()}}
         lines = [f'pool "{n}" {{ class = "{c}"  spf = {spf}  addresses = {{{", ".join(chr(34) + a + chr(34) for a in ([at] if isinstance(at, str) else at))}}} }}'
                  for n, (c, spf, at) in pools.items()]
@@ -110,6 +111,7 @@ verdict {{ header = "X-Spam-Flag: YES"  {s["verdict"]} }}
 delivery {{ port = {self.delivery_port}  allow-private = true  {s["delivery"] or "first-retry = 1s  max-retry = 2s"} }}
 dns {{ {s["dns"] or f'zone-file = "zone"  servers = {{"127.0.0.1@{self.dead_port}"}}  timeout = 2s'} }}
 api {{ socket = "api.sock" }}
+detection {{ {s["detection"]} }}
 {s["extra"]}
 """
 

@@ -14,10 +14,12 @@ struct surge_case {
     enum { INCOMING_UNSENT, INCOMING_SENT, FAILED } what;
     unsigned senders, connectors, hosts; /* how many different ones; 0: none given */
     unsigned unknown, spam, bad;         /* of ten */
+    unsigned well;                       /* per mille of its recipients that don't fail */
     const char *cause, *subject;         /* NULL: no surge */
 };
 
 static const struct surge_case cases[] = {
+    {"a mailing to a good list", 90, FAILED, 1, .hosts = 1, .unknown = 9, .well = 960, .cause = NULL},
     {"few", 49, INCOMING_UNSENT, .cause = NULL},
     {"forged", 60, INCOMING_UNSENT, .cause = "spoofing", .subject = "contoso.com"},
     {"an own mailing's bounces come back", 60, INCOMING_SENT, .cause = "mixed", .subject = ""},
@@ -48,6 +50,7 @@ static bool one_event(struct surge *s, const struct surge_case *c, unsigned i, i
                 : i % 10 < c->unknown + c->spam ? REPLY_SPAM
                                                 : REPLY_OTHER,
         .bad = i % 10 < c->bad,
+        .failing = 1000 - c->well,
         .trace_id = STR("01TRACE"),
         .recipient = str_printf(arena, "rcpt%u@example.net", i),
         .reply = STR("550 5.1.1 no"),
@@ -104,11 +107,11 @@ static void test_course(void **unused) {
     struct surge_alert alert;
     unsigned told = 0;
     for (unsigned n = 0; n < 100; n++)
-        told += one_event(s, &cases[1], n, START + n * 1000, arena, &alert);
+        told += one_event(s, &cases[2], n, START + n * 1000, arena, &alert);
     assert_int_equal(told, 1);
     assert_int_equal(ended(s, START + 2 * MINUTE, arena), 0);
     for (unsigned n = 0; n < 300; n++)
-        told += one_event(s, &cases[3], n, START + 2 * MINUTE + n * 1000, arena, &alert);
+        told += one_event(s, &cases[4], n, START + 2 * MINUTE + n * 1000, arena, &alert);
     assert_int_equal(told, 2);
     assert_int_equal(alert.cause, SURGE_HARVEST);
     assert_int_equal(ended(s, START + 10 * MINUTE, arena), 0);
@@ -131,7 +134,7 @@ static void test_usual(void **unused) {
     for (; now < START + 6 * 24 * 60 * MINUTE; now += MINUTE) {
         unsigned before = told;
         for (unsigned n = 0; n < 3; n++) /* 90 in half an hour */
-            told += one_event(s, &cases[9], i++, now, arena, &alert);
+            told += one_event(s, &cases[10], i++, now, arena, &alert);
         if (now > START + 4 * 24 * 60 * MINUTE)
             assert_int_equal(told, before);
         ended(s, now, arena);
@@ -141,10 +144,10 @@ static void test_usual(void **unused) {
     surge_save(s, &saved);
     assert_true(surge_restore(after, buf_view(&saved), now));
     for (unsigned n = 0; n < 200; n++)
-        assert_false(one_event(after, &cases[9], n, now + n * 1000, arena, &alert));
+        assert_false(one_event(after, &cases[10], n, now + n * 1000, arena, &alert));
     told = 0;
     for (unsigned n = 0; n < 400; n++)
-        told += one_event(after, &cases[3], n, now + 300000 + n * 1000, arena, &alert);
+        told += one_event(after, &cases[4], n, now + 300000 + n * 1000, arena, &alert);
     assert_in_range(told, 1, 2);
     /* A damaged one is told of. */
     saved.at[20] ^= 1;

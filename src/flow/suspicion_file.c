@@ -1,0 +1,136 @@
+/* The snapshot of what is known of senders. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "flow/suspicion_inside.h"
+#include "rt/fiber.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { STEP = 256, PATH_SIZE = 4096 };
+#define FILE_MOST (INT64_C(16) << 30)
+
+/* ---- The file ---- */
+
+static bool write_all(int file, struct str bytes) {
+    while (bytes.len) {
+        ssize_t wrote = write(file, bytes.at, bytes.len);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote <= 0)
+            return false;
+        bytes = str_from_index(bytes, (size_t)wrote);
+    }
+    return fsync(file) == 0;
+}
+
+int suspicion_write(const char *path, struct str bytes) {
+    char draft[PATH_SIZE];
+    if (snprintf(draft, sizeof draft, "%s.new", path) >= (int)sizeof draft)
+        return SLUICE_ETOOBIG;
+    int file = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (file < 0)
+        return error_from_errno(errno);
+    int error = write_all(file, bytes) ? 0 : error_from_errno(errno);
+    close(file);
+    /* Should the rename be lost in a crash, the one before is there. */
+    if (!error && rename(draft, path) != 0)
+        error = error_from_errno(errno);
+    if (error)
+        unlink(draft);
+    return error;
+}
+
+static int read_all(const char *path, struct buf *out) {
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (file < 0)
+        return error_from_errno(errno);
+    struct stat facts;
+    int error = fstat(file, &facts) != 0                                        ? error_from_errno(errno)
+                : !S_ISREG(facts.st_mode) || (int64_t)facts.st_size > FILE_MOST ? SLUICE_EINVALID
+                                                                                : 0;
+    while (!error) {
+        buf_reserve(out, 1 << 20);
+        ssize_t got = read(file, out->at + out->len, 1 << 20);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0) {
+            error = got < 0 ? error_from_errno(errno) : 0;
+            break;
+        }
+        out->len += (size_t)got;
+    }
+    close(file);
+    return error;
+}
+
+/* ---- Reading, at the start ---- */
+
+void suspicion_read(struct suspicion *s, bool apply, struct log *log) {
+    struct buf bytes __attribute__((cleanup(buf_free))) = {0};
+    struct pattern_saved saved = {0};
+    int64_t now = clock_wall_ms();
+    char subjects[24], suspects[24];
+    int error = read_all(s->path, &bytes);
+    if (error == SLUICE_ENOTFOUND)
+        return;
+    if (!error)
+        error = pattern_restore(s->pattern, buf_view(&bytes), now, &saved);
+    if (!error && !saved.damaged && !surge_restore(s->surge, saved.rest, now))
+        saved.damaged = true;
+    if (error) {
+        log_event(log, LOG_ERROR, "the patterns of senders can't be read: they are learned anew", "file",
+                  s->path, "error", error_text(error), NULL);
+        return;
+    }
+    snprintf(subjects, sizeof subjects, "%llu", (unsigned long long)saved.subjects);
+    snprintf(suspects, sizeof suspects, "%llu", (unsigned long long)saved.suspects);
+    log_event(log, saved.damaged ? LOG_ERROR : LOG_INFO,
+              saved.damaged ? "the patterns of senders are damaged: what follows the damage is learned anew"
+                            : "patterns of senders read",
+              "file", s->path, "senders", subjects, "suspicious", suspects, NULL);
+    suspicion_show_all(s, apply);
+}
+
+/* ---- Writing, a part with each turn of the loop ---- */
+
+static void write_offloaded(void *arg) {
+    struct suspicion *s = arg;
+    int error = suspicion_write(s->path, buf_view(&s->snapshot));
+    if (error)
+        log_event(s->flow->log, LOG_ERROR, "the patterns of senders can't be written", "file", s->path,
+                  "error", error_text(error), NULL);
+}
+
+static void write_it(void *arg) {
+    struct suspicion *s = arg;
+    offload(write_offloaded, s);
+    buf_free(&s->snapshot);
+    s->snapshot = (struct buf){0};
+    s->saving = false;
+}
+
+static void save_part(void *arg) {
+    struct suspicion *s = arg;
+    if (pattern_save(s->pattern, &s->saved, STEP, clock_wall_ms(), &s->snapshot)) {
+        worker_post(s->owner, save_part, s);
+        return;
+    }
+    surge_save(s->surge, &s->snapshot);
+    if (fiber_start(write_it, s) == 0)
+        return;
+    buf_free(&s->snapshot); /* the next one will do */
+    s->snapshot = (struct buf){0};
+    s->saving = false;
+}
+
+void suspicion_save(struct suspicion *s) {
+    if (s->saving)
+        return;
+    s->saving = true;
+    s->saved = 0;
+    save_part(s);
+}

@@ -1,0 +1,219 @@
+"""Suspicious sending patterns, as the mail and an administrator see them. Windows, history and thresholds are tested with a clock
+of their own (tests/unit/policy: pattern, surge, day); here the numbers are small."""
+import re
+
+import pytest
+
+from lab.client import GTUBE, Refused, message
+from lab.waiting import until
+from lab.world import ADDRESSES
+
+DENIED = "550 5.1.8 Access denied, bad outbound sender"
+USERS = "".join(f"{name}@contoso.test:{{PLAIN}}secret\n" for name in ("alice", "bob", "carol", "dave"))
+SMALL = "spam-minimum = 4  unknown-minimum = 4  refusal-minimum = 4  ndr-surge = 8  "
+
+
+@pytest.fixture
+def watching(make_world):
+    def make(*detection, start=("fabrikam.test", "tailspin.test"), refuse=None, script=None, **settings):
+        world = make_world(detection=SMALL + "  ".join(detection), **settings)
+        world.daemon.write(world.config(), {"contoso.users": USERS})
+        if refuse or script:
+            world.host("fabrikam.test", refuse=refuse, script=script)
+        return world.start(*start)
+    return make
+
+
+def send(world, to="ann@fabrikam.test", user="bob", body=b"Hello.\r\n"):
+    sender = f"{user}@contoso.test"
+    with world.submission(sender) as client:
+        return client.send(sender, to, message(sender=sender, body=body))
+
+
+def suspected(world, who, sign, since=0):
+    return world.daemon.wait_log(rf"suspicious.*who={re.escape(who)}.*sign={sign}", since=since)
+
+
+def restricted(world, **how):
+    """Until it is: what was accepted meanwhile was on its way before."""
+    def try_it():
+        try:
+            send(world, **how)
+            return None
+        except Refused as e:
+            return e.reply
+    return until(try_it, what="the restriction")
+
+
+def received(world, trace_id):
+    return world.daemon.events(trace_id)[0]
+
+
+def test_a_spammer_goes_high_risk_and_is_restricted(watching):
+    world = watching()
+    for _ in range(4):
+        before = send(world)
+    for _ in range(4):
+        send(world, body=GTUBE)
+    suspected(world, "bob@contoso.test", "spam-share")
+    event = received(world, send(world))
+    assert (event["class"], event["rule"]) == ("high-risk", "suspicious")
+    assert event["reason"] == ("suspicious sending: in the last hour 4 of 8 messages were judged spam (500 per mille; the threshold is "
+                               "300)")
+    assert received(world, before)["rule"] == "own"  # what was queued keeps its class
+    assert received(world, send(world, user="alice"))["rule"] == "own"  # neighbours keep theirs
+    for _ in range(8):
+        send(world, body=GTUBE)
+    assert restricted(world) == DENIED
+    alert, = world.daemon.rows("alerts", "--kind", "suspicious-pattern")
+    assert alert["subject"] == "bob@contoso.test spam-share" and alert["tenant"] == "contoso"
+    assert "its mail is high-risk for now" in alert["text"] and "OutboundSpamLast24Hours=4;OutboundMailLast24Hours=8" in alert["text"]
+    alert, = world.daemon.rows("alerts", "--kind", "sender-restricted")
+    assert alert["subject"] == "bob@contoso.test" and "messages were judged spam" in alert["text"]
+    world.receiver.wait(lambda: len(world.receiver.messages) >= 18, what="what was accepted")
+    world.check_pools()
+
+
+def test_a_policy_says_what_happens(watching):
+    world = watching(tenant='policy "default" { on-spam-share = alert  forwarding = on }\n'
+                            'policy "strict" { senders = {"carol@contoso.test"}  on-spam-share = restrict }\n')
+    for _ in range(14):
+        send(world, body=GTUBE)
+    world.daemon.wait_log(r"suspicious.*who=bob@contoso.test")
+    assert received(world, send(world))["rule"] == "own"
+    for _ in range(4):
+        send(world, user="carol", body=GTUBE)
+    assert restricted(world, user="carol") == DENIED
+    kinds = {a["subject"]: a["kind"] for a in world.daemon.rows("alerts")}
+    assert kinds == {"bob@contoso.test spam-share": "suspicious-pattern", "carol@contoso.test": "sender-restricted"}
+
+
+def test_a_directory_harvest(watching):
+    guesses = [f"guess{i}@fabrikam.test" for i in range(14)]
+    world = watching(refuse={g: f"550 5.1.1 <{g}>: nobody here" for g in guesses}, limits="true")
+    for i in range(0, 14, 2):
+        send(world, guesses[i:i + 2])
+    suspected(world, "bob@contoso.test", "unknown-recipients")
+    assert restricted(world) == DENIED
+    alert = until(lambda: next(iter(world.daemon.rows("alerts", "--kind", "ndr-surge")), None), what="the alert")
+    assert alert["subject"] == "contoso harvest"
+    assert "a directory harvest: one sender tries addresses that don't exist: bob@contoso.test" in alert["text"]
+    assert "<guess1@fabrikam.test>: 550 5.1.1 <guess1@fabrikam.test>: nobody here" in alert["samples"] or "guess" in alert["samples"]
+    assert "sluice sender show" in alert["advice"]
+
+
+def test_receivers_refuse_it_as_spam(watching):
+    world = watching(script={"dot": "550 5.7.1 Message rejected as spam"})
+    for _ in range(4):
+        send(world)
+    suspected(world, "bob@contoso.test", "refusals")
+    event = received(world, send(world))
+    assert event["rule"] == "suspicious" and "4 of 4 recipients' servers refused the mail as spam" in event["reason"]
+    for _ in range(8):
+        send(world)
+    assert restricted(world) == DENIED
+
+
+def test_our_address_is_refused_not_the_sender(watching):
+    world = watching(script={"dot": "550 5.7.1 Client host blocked using Spamhaus, spam source"})
+    ids = [send(world) for _ in range(8)]
+    for trace_id in ids:
+        world.daemon.trace_of(trace_id, "Failed")
+    assert received(world, send(world))["rule"] == "own"
+    assert not world.daemon.rows("alerts", "--kind", "suspicious-pattern")
+
+
+def test_a_storm_of_bounces_for_mail_that_was_never_sent(watching):
+    world = watching(listener='accept = {"forward"}', tenant='forward "help@contoso.test" { to = {"help@fabrikam.test"} }\n')
+    with world.connector(source="127.0.8.8") as client:
+        for i in range(8):
+            client.expect("MAIL FROM:<>")
+            assert client.command(f"RCPT TO:<x{i}@contoso.test>").startswith("550 5.1.1")
+            client.expect("RSET")
+    alert = until(lambda: next(iter(world.daemon.rows("alerts", "--kind", "ndr-surge")), None), what="the alert")
+    assert alert["subject"] == "contoso spoofing" and alert["tenant"] == "contoso"
+    assert "a spoofing campaign: somebody forges this domain, and its bounces come here: contoso.test" in alert["text"]
+    assert "<x0@contoso.test>: 550 5.1.1" in alert["samples"] or "@contoso.test>: 550 5.1.1" in alert["samples"]
+    assert "DMARC" in alert["advice"]
+
+
+def test_a_rogue_connector(watching):
+    world = watching(limits="true")
+    for i in range(16):
+        with world.connector() as client:
+            sender = f"u{i}@contoso.test"
+            client.send(sender, "ann@fabrikam.test", message(sender=sender, body=GTUBE))
+    suspected(world, "contoso/on-prem", "spam-share")
+    with world.connector() as client:
+        event = received(world, client.send("new@contoso.test", "ann@fabrikam.test", message(sender="new@contoso.test")))
+    assert event["rule"] == "suspicious" and event["reason"].startswith("suspicious sending: of the connector: in the last hour")
+    assert received(world, send(world))["rule"] == "own"
+    assert [a["subject"] for a in world.daemon.rows("alerts", "--kind", "connector-suspicious")] == ["contoso/on-prem spam-share"]
+
+
+def test_a_restart_forgets_nothing(watching):
+    world = watching()
+    for _ in range(3):
+        send(world, body=GTUBE)
+    for _ in range(4):
+        send(world, user="carol", body=GTUBE)
+    suspected(world, "carol@contoso.test", "spam-share")
+    world.daemon.stop()
+    world.daemon.start()
+    world.daemon.wait_log(r"patterns of senders read.*senders=3.*suspicious=1")
+    assert received(world, send(world, user="carol"))["rule"] == "suspicious"
+    since = world.daemon.mark()
+    send(world, body=GTUBE)  # the fourth of bob's
+    suspected(world, "bob@contoso.test", "spam-share", since)
+
+
+def test_a_damaged_snapshot_is_told_and_left(watching):
+    world = watching()
+    send(world)
+    world.daemon.stop()
+    snapshot = world.folder / "state/patterns"
+    data = bytearray(snapshot.read_bytes())
+    data[40] ^= 1
+    snapshot.write_bytes(data)
+    world.daemon.start()
+    world.daemon.wait_log(r"the patterns of senders are damaged: what follows the damage is learned anew")
+    world.daemon.stop()
+    snapshot.write_bytes(b"what is this?")
+    world.daemon.start()
+    world.daemon.wait_log(r"the patterns of senders can't be read: they are learned anew")
+    assert received(world, send(world))["rule"] == "own"
+
+
+def test_switched_off_by_a_reload(watching):
+    world = watching()
+    for _ in range(4):
+        send(world, body=GTUBE)
+    suspected(world, "bob@contoso.test", "spam-share")
+    assert received(world, send(world))["rule"] == "suspicious"
+    world.rewrite(detection="apply = off")
+    world.daemon.cli("reload")
+    until(lambda: received(world, send(world))["rule"] == "own", what="the end of it")
+
+
+def test_an_operator_looks_and_releases(watching):
+    world = watching()
+    for _ in range(4):
+        send(world, body=GTUBE)
+    suspected(world, "bob@contoso.test", "spam-share")
+    row, = world.daemon.rows("sender", "list")
+    assert (row["name"], row["state"], row["spam"], row["mail"]) == ("bob@contoso.test", "suspicious", 4, 4)
+    assert "4 of 4 messages were judged spam" in row["suspicion"] and row["since"] and row["until"]
+    row, = world.daemon.rows("sender", "show", "bob@contoso.test")
+    assert (row["state"], row["spam_per_mille"], row["recipients"]) == ("suspicious", 1000, 4)
+    assert "suspected" in world.daemon.run("sender", "show", "bob@contoso.test").stdout
+    mail = world.folder / "mail.eml"
+    mail.write_bytes(message(sender="bob@contoso.test"))
+    arguments = ("explain", "--from", "bob@contoso.test", "--to", "ann@fabrikam.test", "--as", "bob@contoso.test", str(mail))
+    row, = world.daemon.rows(*arguments)
+    assert (row["class"], row["rule"]) == ("high-risk", "suspicious") and "4 of 4 messages were judged spam" in row["reason"]
+    world.daemon.cli("sender", "release", "bob@contoso.test")
+    for _ in range(6):
+        until(lambda: received(world, send(world, body=b"Hi.\r\n"))["rule"] == "own", what="the release")
+        send(world, body=GTUBE)  # for that cause nothing more happens today
+    assert not world.daemon.rows("sender", "list")
+    assert world.daemon.run("sender", "release", "bob@contoso.test").returncode == 1
