@@ -71,6 +71,7 @@ struct alerts {
     bool forgets;       /* the history may hold open alerts that the book does not */
     size_t restored;
     struct map *budgets; /* name of a channel -> struct budget */
+    bool owes;           /* a channel has a summary to come */
 };
 
 /* ---- raising ---- */
@@ -249,6 +250,24 @@ static void more_mail(struct alerts *a, const struct alerts_config *c, const str
     send_mail(a, c, &more, to);
 }
 
+static struct budget *hook_budget(struct alerts *a, const struct alert_hook *hook, struct arena *arena) {
+    return budget_of(a, str_printf(arena, "webhook %.*s", STR_FMT(hook->name)));
+}
+
+static void more_hook(struct alerts *a, const struct alerts_config *c, const struct alert_hook *hook,
+                      int64_t now, struct arena *arena) {
+    unsigned count = budget_summary(hook_budget(a, hook, arena), now);
+    if (!count)
+        return;
+    struct telling more = summary(a, c, count, now, arena);
+    call_hook(a, hook, &more);
+}
+
+static void untold(struct alerts *a) {
+    a->untold++;
+    a->owes = true;
+}
+
 static void tell_channels(struct alerts *a, const struct alerts_config *c, const struct telling *t,
                           const struct str *also, size_t also_count) {
     struct arena *arena = arena_new(0);
@@ -260,23 +279,35 @@ static void tell_channels(struct alerts *a, const struct alerts_config *c, const
         if (budget_take(budget_of(a, audiences[i].name), c->settings.per_hour, level, t->now))
             send_mail(a, c, t, &audiences[i]);
         else
-            a->untold++;
+            untold(a);
     }
     for (size_t i = 0; i < c->settings.hook_count; i++) {
         const struct alert_hook *hook = &c->settings.hooks[i];
         if (!alert_hook_wants(hook, t->kind))
             continue;
-        if (budget_take(budget_of(a, str_printf(arena, "webhook %.*s", STR_FMT(hook->name))),
-                        c->settings.per_hour, level, t->now))
+        more_hook(a, c, hook, t->now, arena);
+        if (budget_take(hook_budget(a, hook, arena), c->settings.per_hour, level, t->now))
             call_hook(a, hook, t);
         else
-            a->untold++;
+            untold(a);
     }
     arena_free(arena);
 }
 
+static bool some_owed(const struct alerts *a) {
+    size_t at = 0;
+    struct str name;
+    void *budget;
+    while (map_next(a->budgets, &at, &name, &budget))
+        if (((struct budget *)budget)->over)
+            return true;
+    return false;
+}
+
 /* What found no room in an hour that is over, where nothing else is told. */
 static void tell_summaries(struct alerts *a, const struct alerts_config *c, int64_t now) {
+    if (!a->owes)
+        return;
     struct arena *arena = arena_new(0);
     more_mail(a, c, &(struct audience){STR("operator"), c->settings.mail, c->settings.mail_count}, now,
               arena);
@@ -285,14 +316,9 @@ static void tell_summaries(struct alerts *a, const struct alerts_config *c, int6
                               c->tenants[i].administrators, c->tenants[i].administrator_count};
         more_mail(a, c, &to, now, arena);
     }
-    for (size_t i = 0; i < c->settings.hook_count; i++) {
-        const struct alert_hook *hook = &c->settings.hooks[i];
-        unsigned count =
-            budget_summary(budget_of(a, str_printf(arena, "webhook %.*s", STR_FMT(hook->name))), now);
-        struct telling more = summary(a, c, count, now, arena);
-        if (count)
-            call_hook(a, hook, &more);
-    }
+    for (size_t i = 0; i < c->settings.hook_count; i++)
+        more_hook(a, c, &c->settings.hooks[i], now, arena);
+    a->owes = some_owed(a);
     arena_free(arena);
 }
 

@@ -279,8 +279,13 @@ static int apply_once(struct alert_store *store, const struct store_write *first
     if (error)
         return error;
     error = run(store->statements[BEGIN]);
-    for (const struct store_write *w = first; w && !error; w = w->next)
+    for (const struct store_write *w = first; w && !error; w = w->next) {
         error = write_one(store, w);
+        if (error == SLUICE_EINVALID) { /* what can never be stored must not keep the others back */
+            complain(store, error, sqlite3_errmsg(store->db));
+            error = 0;
+        }
+    }
     if (!error)
         error = run(store->statements[COMMIT]);
     if (error) {

@@ -340,3 +340,25 @@ def test_a_reload_changes_who_is_told(alerted, hooks):
     assert new.wait(1)[0]["subject"] == "bob@contoso.test" and len(old.calls) == 1
 
 
+
+
+def test_whom_a_policy_notifies(alerted):
+    world = alerted("", tenant='policy "default" { external-per-hour = 2  action = restrict  forwarding = on  notify = {"boss@fabrikam.test"} }')
+    with open(world.folder / "zone", "a", encoding="ascii") as zone:
+        zone.write("mta01.bl2.sluice.test. IN A 127.0.0.1\n")
+    assert world.daemon.run("reload").returncode == 0
+    restrict(world)
+    received = mail(world, "boss@fabrikam.test")
+    assert received.recipients == ["boss@fabrikam.test"] and received.header("To") == "boss@fabrikam.test"
+    assert received.header("Subject") == "[sluice] ALARM sender-restricted alice@contoso.test (contoso)"
+
+
+def test_metrics_and_status(alerted):
+    world = alerted()
+    restrict(world)
+    world.daemon.cli("alerts")
+    status, = world.daemon.rows("status")
+    assert status["alerts_open"] == 1
+    assert metric(world, "sluice_alerts_open")['sluice_alerts_open{kind="guard"}'] == 0
+    assert metric(world, "sluice_alerts_told_total") == {"sluice_alerts_told_total": 1}
+    assert metric(world, "sluice_alerts_dropped_total") == {"sluice_alerts_dropped_total": 0}
