@@ -108,7 +108,10 @@ static struct str story(struct cli *cli, const struct trace_event *e) {
     case TRACE_DROP:
         return STR("ended without a report");
     case TRACE_HOLD:
-        return e->reply.len ? STR("held until its turn") : STR("held by an operator");
+        return str_starts(e->reply, STR("quarantined")) || str_starts(e->reply, STR("parked"))
+                   ? STR("held until an operator releases it")
+               : e->reply.len ? STR("held until its turn")
+                              : STR("held by an operator");
     case TRACE_RELEASE:
         return STR("released by an operator");
     case TRACE_CANCEL:
