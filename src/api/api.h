@@ -125,6 +125,23 @@ struct api_source_detail {
     size_t event_count;
 };
 
+/* An accepted domain, or one that may become one (`configured` false). Times are wall ms, 0: none. */
+struct api_domain {
+    struct str tenant, domain;
+    bool configured;
+    struct str state;                       /* "unknown", "unverified", "verified" */
+    int64_t since, checked, missing, until; /* missing: verified, without its token; until: its end */
+    struct str why;                         /* of the last question */
+    struct str name, token;                 /* the TXT that shows whose it is */
+};
+
+/* What the last survey said. */
+struct api_fault {
+    struct str status; /* "fault", "warning", "unknown" */
+    struct str code, subject, what, put;
+    int64_t since, seen; /* wall ms: first and last found */
+};
+
 /* One number. The name follows Prometheus ("sluice_accepted_total"); those of one name follow each
  * other. */
 struct api_metric {
@@ -196,7 +213,23 @@ struct api_backend {
     int (*alert_test)(void *arg, void (*row)(void *to, const struct api_alert_said *), void *to,
                       struct buf *ret_why);
     void (*metrics)(void *arg, void (*add)(void *to, const struct api_metric *), void *to);
+    /* Whose the tenants' domains are. verify: asks now, of none: all; NOTFOUND: one is nobody's. add: the
+     * one, with its token; changes nothing but that the secret is made. INVALID: no domain, or another
+     * tenant's. */
+    int (*domains)(void *arg, void (*row)(void *to, const struct api_domain *), void *to,
+                   struct buf *ret_why);
+    int (*domain_add)(void *arg, struct str tenant, struct str domain,
+                      void (*row)(void *to, const struct api_domain *), void *to, struct buf *ret_why);
+    int (*domain_verify)(void *arg, const struct str *domains, size_t count,
+                         void (*row)(void *to, const struct api_domain *), void *to, struct buf *ret_why);
+    /* The faults of the last survey, and what it had no answer for. NOTFOUND: there was none yet. */
+    int (*identity)(void *arg, void (*row)(void *to, const struct api_fault *), void *to,
+                    struct buf *ret_why);
 };
+
+/* The rows as they stand in replies; for the command line where no daemon answers. */
+void api_domain_row(struct buf *, const struct api_domain *);
+void api_fault_row(struct buf *, const struct api_fault *);
 
 struct api_settings {
     const char *socket;          /* path; NULL: none. Made with mode 0660 */

@@ -2,11 +2,14 @@
 #include "cmd/backend.h"
 #include "cmd/alerting.h"
 #include "cmd/watch.h"
+#include "cmd/watch_domains.h"
+#include "cmd/watch_identity.h"
 
 #include "base/clock.h"
 #include "flow/allowance.h"
 #include "flow/filter.h"
 #include "flow/judge.h"
+#include "flow/registered.h"
 #include "flow/settle.h"
 #include "mail/mime.h"
 #include "mail/received.h"
@@ -53,6 +56,8 @@ static void status(void *arg, void (*add)(void *, const char *, const char *, in
     add(to, "spool_failed_commits", NULL, (int64_t)spool.failed_commits);
     add(to, "spool_damages", NULL, (int64_t)spool.damages);
     daemon_senders_status(d, add, to);
+    watch_domains_status(d, arena, add, to);
+    watch_identity_status(d, arena, add, to);
     daemon_scanner_status(d, arena, add, to);
     daemon_milter_status(d, s, arena, add, to);
     alerting_status(d, add, to);
@@ -86,6 +91,8 @@ static void metrics(void *arg, void (*add)(void *, const struct api_metric *), v
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
         add(to, &gauges[i]);
     daemon_senders_metrics(d, add, to);
+    watch_domains_metrics(d, arena, add, to);
+    watch_identity_metrics(d, add, to);
     daemon_scanner_metrics(d, arena, add, to);
     struct settings *s = flow_settings(&d->flow);
     daemon_milter_metrics(d, s, arena, add, to);
@@ -275,7 +282,7 @@ static int queue_change(void *arg, enum api_verb verb, const struct api_queue_fi
 /* ---- a message from the local socket ---- */
 
 /* False: *ret is the refusal. */
-static bool attribute_submission(struct acceptance *a, struct outcome *ret) {
+static bool attribute_submission(struct flow *flow, struct acceptance *a, struct outcome *ret) {
     struct sender_facts facts = {.reverse_path = a->reverse_path};
     struct address_list from = {0};
     const struct header *header = &a->content->header;
@@ -283,13 +290,15 @@ static bool attribute_submission(struct acceptance *a, struct outcome *ret) {
     if (value.at && address_list_parse(a->arena, value, &from) == 0)
         facts.from = &from;
     return attribute(a->settings->policy, &facts, &a->by, ret) &&
+           registered_check(flow, a->settings, &a->by, a->reverse_path, header, a->arena, ret,
+                            &a->refused_why) &&
            envelope_check_loops(&a->envelope, header, a->arena, ret);
 }
 
 static struct outcome submit(struct daemon *d, struct acceptance *a, struct filter *filter) {
     struct outcome refusal;
-    if (!attribute_submission(a, &refusal) || !filter_submission(filter, a, &refusal) ||
-        (filter && !attribute_submission(a, &refusal)))
+    if (!attribute_submission(&d->flow, a, &refusal) || !filter_submission(filter, a, &refusal) ||
+        (filter && !attribute_submission(&d->flow, a, &refusal)))
         return refusal;
     struct buf prefix __attribute__((cleanup(buf_free))) = {0};
     received_write(&prefix, &(struct received_facts){.by = a->settings->node,
@@ -374,4 +383,8 @@ const struct api_backend daemon_backend = {
     .metrics = metrics,
     .alerts = alerting_list,
     .alert_test = alerting_test,
+    .domains = watch_domains_list,
+    .domain_add = watch_domains_add,
+    .domain_verify = watch_domains_verify,
+    .identity = watch_identity_rows,
 };

@@ -62,7 +62,8 @@ struct cli_command {
 
 extern const struct cli_command cmd_alerts;
 extern const struct cli_command cmd_check, cmd_explain, cmd_trace, cmd_queue, cmd_pool, cmd_source,
-    cmd_status, cmd_sender, cmd_tenant, cmd_reload, cmd_send, cmd_sendmail, cmd_spool, cmd_dkim, cmd_dns;
+    cmd_status, cmd_sender, cmd_tenant, cmd_reload, cmd_send, cmd_sendmail, cmd_spool, cmd_dkim, cmd_dns,
+    cmd_domain;
 
 /* ---- options.c ---- */
 

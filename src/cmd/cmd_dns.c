@@ -1,61 +1,28 @@
+#include "base/error.h"
 #include "cmd/dkim.h"
 #include "cmd/dns.h"
+#include "cmd/planned.h"
 #include "trace/text.h"
 #include <sys/stat.h>
 
 /* ---- the plan ---- */
 
-static void add_destinations(struct cli *cli, const struct settings *s, struct plan_input *in) {
-    struct str *names = arena_array(cli->arena, struct str, s->destinations.count);
-    for (size_t i = 0; i < s->destinations.count; i++) {
-        const struct destination_settings *d = &s->destinations.at[i];
-        in->ptr_ehlo |= d->ehlo == EHLO_PTR;
-        in->site_ehlo |= d->ehlo == EHLO_SITE;
-        if (d->ehlo == EHLO_NAME)
-            names[in->ehlo_name_count++] = d->ehlo_name;
-    }
-    in->ehlo_names = names;
-}
-
-static void add_tenants(struct cli *cli, const struct policy *policy, struct plan_input *in) {
-    size_t count = 0;
-    for (size_t i = 0; i < policy->tenant_count; i++)
-        count += policy->tenants[i].domain_count;
-    struct plan_domain *domains = arena_array(cli->arena, struct plan_domain, count);
-    for (size_t i = 0; i < policy->tenant_count; i++)
-        for (size_t j = 0; j < policy->tenants[i].domain_count; j++)
-            domains[in->domain_count++] = (struct plan_domain){.tenant = policy->tenants[i].name,
-                                                               .domain = policy->tenants[i].domains[j]};
-    in->domains = domains;
-}
-
-/* The keys that sign, will sign or did until lately. */
-static void add_keys(struct cli *cli, const struct settings *s, struct plan_input *in,
-                     struct dkim_rows *rows) {
-    size_t domains = 0;
-    for (size_t i = 0; i < s->policy->tenant_count; i++)
-        domains += s->policy->tenants[i].signing_count;
-    if (!domains || dkim_rows_of(cli, s, STR(""), rows))
-        return;
-    struct plan_dkim *keys = arena_array(cli->arena, struct plan_dkim, rows->count);
-    for (size_t i = 0; i < rows->count; i++) {
-        const struct dkim_row *row = &rows->rows[i];
-        if (row->record.len && row->role != DKIM_OVER)
-            keys[in->dkim_count++] = (struct plan_dkim){
-                .domain = row->domain->domain, .selector = row->selector, .text = row->record};
-    }
-    in->dkim = keys;
+/* The secret of the ownership tokens, when there is one. */
+static bool read_secret(struct cli *cli, const struct settings *s, struct ownership_secret *ret) {
+    struct str why;
+    int error = ownership_secret_read(s->ownership.secret, cli->arena, &why, ret);
+    if (error && error != SLUICE_ENOTFOUND)
+        fprintf(cli->err, "sluice: no ownership tokens: %.*s\n", STR_FMT(why));
+    if (error == SLUICE_ENOTFOUND && s->ownership.verify)
+        fprintf(cli->err,
+                "sluice: no ownership tokens yet: `sluice domain add`, or the daemon's start, makes "
+                "the secret\n");
+    return !error;
 }
 
 struct plan cmd_dns_plan(struct cli *cli, const struct settings *s, struct plan_input *in) {
-    struct dkim_rows rows = {0};
-    *in = (struct plan_input){.pools = s->pools, .settings = &s->identity};
-    add_destinations(cli, s, in);
-    add_tenants(cli, s->policy, in);
-    add_keys(cli, s, in, &rows);
-    struct plan plan = plan_build(cli->arena, in);
-    dkim_rows_free(&rows);
-    return plan;
+    struct ownership_secret secret;
+    return planned(cli->arena, s, read_secret(cli, s, &secret) ? &secret : NULL, in);
 }
 
 void cmd_dns_notes(struct cli *cli, const struct plan_note *notes, size_t count) {
@@ -166,8 +133,14 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
                          cli_nearest(cli->arena, arguments->words[0], words, WORDS));
     if (arguments->word_count > 1)
         return cli_usage(cli, "unexpected word: %s", arguments->words[1]);
-    if (strcmp(arguments->words[0], "zone") != 0 && arguments->given_count)
-        return cli_usage(cli, "--%s belongs to sluice dns zone", arguments->given[0].option->name);
+    for (size_t i = 0; i < arguments->given_count; i++) {
+        const char *option = arguments->given[i].option->name;
+        const char *owner = strcmp(option, "last") == 0 ? "check" : "zone";
+        if (strcmp(arguments->words[0], owner) != 0)
+            return cli_usage(cli, "--%s belongs to sluice dns %s", option, owner);
+    }
+    if (cli_has(arguments, "last"))
+        return cmd_dns_last(cli);
     int bad = dkim_settings(cli, &settings);
     if (!bad)
         bad = run_loaded(cli, arguments, settings);
@@ -179,9 +152,10 @@ static const struct cli_option options[] = {
     {"out", 0, "DIR", "zone: write one file for each zone there"},
     {"diff", 0, NULL, "zone: show what the DNS answers otherwise; exit 1 when anything does"},
     {"nsupdate", 0, NULL, "zone: print a script for nsupdate"},
+    {"last", 0, NULL, "check: what the daemon found the last time, without asking"},
     {0},
 };
 
 const struct cli_command cmd_dns = {
-    "dns", "plan | zone --out DIR | zone --diff | zone --nsupdate | publish | check | ranges",
+    "dns", "plan | zone --out DIR | zone --diff | zone --nsupdate | publish | check [--last] | ranges",
     "What must stand in the DNS for the addresses, and what stands there", options, run};

@@ -34,8 +34,10 @@ struct daemon {
     struct tls_mark {
         uint64_t node[2];
         int64_t changed[2];
-        int64_t asks; /* for certificates of clients */
-    } tls_mark;       /* of the files of the newest */
+        int64_t asks;                /* for certificates of clients */
+    } tls_mark;                      /* of the files of the newest */
+    struct domain_watch *domains;    /* watch_domains.h */
+    struct identity_watch *identity; /* watch_identity.h */
     bool reloading;
     int64_t started; /* wall ms */
     int done_fd;     /* eventfd: the drain has ended */

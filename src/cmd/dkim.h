@@ -79,6 +79,8 @@ struct dkim_rows {
 
 /* Reads the configuration; USAGE: said. */
 int dkim_settings(struct cli *, struct settings **ret);
+/* The same in silence, for a normalised domain; none is fine. dkim_key_rows.c */
+void dkim_rows_collect(struct arena *, const struct settings *, struct str domain, struct dkim_rows *ret);
 /* `domain` "": of all. NO when there is none (said). */
 int dkim_rows_of(struct cli *, const struct settings *, struct str domain, struct dkim_rows *ret);
 void dkim_rows_free(struct dkim_rows *);

@@ -82,63 +82,12 @@ struct str dkim_advice(struct arena *arena, const struct settings *s, const stru
 
 /* ---- rows ---- */
 
-struct building {
-    struct cli *cli;
-    struct dkim_rows *rows;
-    int64_t now;
-};
-
-static void add_set(struct building *b, const struct signing_domain *d, const struct signing_set *set,
-                    enum dkim_role role) {
-    struct arena *arena = b->cli->arena;
-    for (size_t i = 0; i < set->count; i++) {
-        const struct signing_key *from = &set->keys[i];
-        struct dkim_row *row = &b->rows->rows[b->rows->count++];
-        struct buf record __attribute__((cleanup(buf_free))) = {0};
-        struct str why;
-        *row = (struct dkim_row){.domain = d,
-                                 .role = role,
-                                 .selector = from->selector,
-                                 .file = from->file,
-                                 .key = from->key,
-                                 .record = STR("")};
-        row->name = str_printf(arena, "%.*s._domainkey.%.*s", STR_FMT(from->selector), STR_FMT(d->domain));
-        if (!row->key && dkim_key_load(from->file, arena, &why, &row->key) == 0)
-            row->own = true;
-        if (row->key && dkim_key_record(row->key, &record) == 0)
-            row->record = str_copy(arena, buf_view(&record));
-    }
-}
-
-static void add_domain(struct building *b, const struct signing_domain *d) {
-    if (!d->rotation) {
-        add_set(b, d, &d->configured, DKIM_SIGNS);
-        return;
-    }
-    enum rotation_phase phase = rotation_phase(d->rotation, b->now);
-    if (phase == ROTATION_PENDING)
-        add_set(b, d, &d->old, DKIM_SIGNS);
-    add_set(b, d, &d->next, phase == ROTATION_PENDING ? DKIM_NEXT : DKIM_SIGNS);
-    if (phase != ROTATION_PENDING)
-        add_set(b, d, &d->old, phase == ROTATION_SWITCHED ? DKIM_KEEP : DKIM_OVER);
-}
-
 int dkim_rows_of(struct cli *cli, const struct settings *s, struct str domain, struct dkim_rows *ret) {
-    struct building b = {cli, ret, clock_wall_ms()};
     struct str normal = STR_NULL;
-    size_t sections = 0;
     *ret = (struct dkim_rows){0};
     if (domain.len && domain_normal(cli->arena, domain, &normal) != 0)
         return cli_usage(cli, "%.*s: no domain", STR_FMT(domain));
-    for (size_t i = 0; i < s->policy->tenant_count; i++)
-        sections += s->policy->tenants[i].signing_count;
-    ret->rows = arena_array(cli->arena, struct dkim_row, sections * 2 * SIGNING_SET_MAX);
-    for (size_t i = 0; i < s->policy->tenant_count; i++)
-        for (size_t k = 0; k < s->policy->tenants[i].signing_count; k++) {
-            const struct signing_domain *d = &s->policy->tenants[i].signing[k];
-            if (!normal.len || str_eq(d->domain, normal))
-                add_domain(&b, d);
-        }
+    dkim_rows_collect(cli->arena, s, normal, ret);
     if (ret->count)
         return CLI_DONE;
     if (normal.len)
@@ -146,11 +95,4 @@ int dkim_rows_of(struct cli *cli, const struct settings *s, struct str domain, s
     else
         fprintf(cli->err, "sluice: no tenant has a dkim section: nothing is signed\n");
     return CLI_NO;
-}
-
-void dkim_rows_free(struct dkim_rows *rows) {
-    for (size_t i = 0; i < rows->count; i++)
-        if (rows->rows[i].own)
-            dkim_key_free(rows->rows[i].key);
-    rows->count = 0;
 }

@@ -11,6 +11,8 @@ struct plan cmd_dns_plan(struct cli *, const struct settings *, struct plan_inpu
 int cmd_dns_zone(struct cli *, const struct cli_arguments *, const struct settings *, const struct plan *);
 /* `sluice dns check`: everything asked as receivers ask it; NO when something is wrong. */
 int cmd_dns_check(struct cli *, const struct settings *, const struct plan_input *, const struct plan *);
+/* `sluice dns check --last`: the same as the daemon last found it. */
+int cmd_dns_last(struct cli *);
 /* `sluice dns publish`: the plan to the primary, by nsupdate(1). */
 int cmd_dns_publish(struct cli *, const struct settings *, const struct plan *);
 /* Whole or not at all. NO: said. */

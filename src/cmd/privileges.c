@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* What the daemon keeps below `state`; first the folders. */
-static const char *const OUR_FOLDERS[] = {"spool", "trace", "keys", NULL};
+static const char *const OUR_FOLDERS[] = {"spool", "trace", "keys", "identity", NULL};
 static const char *const OUR_FILES[] = {"api.sock", "lost+found", NULL};
 
 static void close_fd(int *fd) {

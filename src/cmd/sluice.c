@@ -7,8 +7,9 @@
 
 int main(int argc, char **argv) {
     static const struct cli_command *const commands[] = {
-        &cmd_check,  &cmd_explain, &cmd_trace,  &cmd_queue, &cmd_pool,  &cmd_source, &cmd_sender, &cmd_tenant,
-        &cmd_status, &cmd_alerts,  &cmd_reload, &cmd_send,  &cmd_spool, &cmd_dkim,   &cmd_dns,    NULL,
+        &cmd_check,  &cmd_explain, &cmd_trace,  &cmd_queue,  &cmd_pool,   &cmd_source,
+        &cmd_sender, &cmd_tenant,  &cmd_status, &cmd_alerts, &cmd_reload, &cmd_send,
+        &cmd_spool,  &cmd_dkim,    &cmd_dns,    &cmd_domain, NULL,
     };
     struct cli cli = {.arena = arena_new(0), .config = CLI_CONFIG, .in = stdin, .out = stdout, .err = stderr};
     struct cli_arguments arguments;

@@ -2,6 +2,8 @@
 #include "cmd/alerting.h"
 #include "cmd/daemon.h"
 #include "cmd/privileges.h"
+#include "cmd/watch_domains.h"
+#include "cmd/watch_identity.h"
 
 #include "base/clock.h"
 #include "base/map.h"
@@ -284,6 +286,12 @@ static int open_alerts(struct daemon *d) {
     return alerting_open(d, &why) ? fail("alerts", str_c(d->arena, why)) : 0;
 }
 
+static int open_domains(struct daemon *d) {
+    struct str why;
+    watch_identity_open(d);
+    return watch_domains_open(d, &why) ? fail("domains", str_c(d->arena, why)) : 0;
+}
+
 static int open_rooms(struct daemon *d) {
     d->flow.log = d->log;
     d->flow.rt = d->rt;
@@ -310,6 +318,8 @@ static int open_rooms(struct daemon *d) {
     if (!error)
         error = open_alerts(d);
     if (!error)
+        error = open_domains(d);
+    if (!error)
         daemon_watch_open(d); /* what rests is known before anything can leave */
     return error ? error : open_api(d);
 }
@@ -323,6 +333,12 @@ static void start_watch(void *d) {
                   NULL);
 }
 
+static void start_domains(void *d) {
+    if (fiber_start(watch_domains, d) != 0 || fiber_start(watch_identity, d) != 0)
+        log_event(((struct daemon *)d)->log, LOG_ERROR,
+                  "nobody watches the tenants' domains, or the DNS: no room for a fiber", NULL);
+}
+
 static int start(struct daemon *d) {
     const char *node = str_c(d->arena, d->settings->node); /* a reload may come from now on */
     if (rt_start(d->rt) != 0)
@@ -333,6 +349,7 @@ static int start(struct daemon *d) {
                                      STR(FULL_REPLY));
     api_start(d->api);
     worker_post(rt_api(d->rt), start_watch, d);
+    worker_post(rt_api(d->rt), start_domains, d);
     log_event(d->log, LOG_INFO, "ready", "node", node, NULL);
     return 0;
 }
@@ -428,6 +445,8 @@ static void close_rooms(struct daemon *d) {
     suspicion_close(&d->flow);
     sending_close(d->flow.sending);
     daemon_watch_close(d);
+    watch_domains_close(d);
+    watch_identity_close(d);
     alerting_close(d);
     milter_service_free(d->flow.milters);
     trace_free(d->flow.trace);

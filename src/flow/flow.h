@@ -16,6 +16,8 @@
 struct trace;
 struct alerts;
 struct scan_service;
+struct ownership;
+struct faults;
 struct tls_context;
 
 /* What `sluice status` and the metrics count, since start. */
@@ -63,7 +65,9 @@ struct flow {
     struct log *log;
     struct spool *spool;
     struct trace *trace;
-    struct alerts *alerts; /* alert/alert.h */
+    struct alerts *alerts;       /* alert/alert.h */
+    struct ownership *ownership; /* identity/ownership.h */
+    struct faults *faults;       /* identity/faults.h; NULL in explain */
     struct queue *queue;
     struct scan_service *scan;      /* scan/scan.h; NULL in explain */
     struct sending *sending;        /* policy/sending.h */

@@ -8,6 +8,7 @@
 #include "flow/filter.h"
 #include "flow/judge.h"
 #include "flow/peer.h"
+#include "flow/registered.h"
 #include "flow/suspicion.h"
 #include "mail/received.h"
 #include "policy/passwd.h"
@@ -193,7 +194,10 @@ static struct smtp_reply hook_mail(void *arg, const struct smtp_session *session
     struct outcome refusal;
     attribute_facts(t, session, &facts);
     bool attributed = attribute(t->settings->policy, &facts, &t->accept.by, &refusal);
-    bool taken = attributed && allowance_may_begin(in->flow, &t->accept, &refusal);
+    bool taken = attributed &&
+                 registered_check(in->flow, t->settings, &t->accept.by, t->accept.reverse_path, NULL, arena,
+                                  &refusal, &t->accept.refused_why) &&
+                 allowance_may_begin(in->flow, &t->accept, &refusal);
     const struct listener *listener = listener_of(t->settings, in->listener->name);
     if (!attributed && listener && listener->accept_forward && !session->user.len) {
         taken = t->accept.outside = true; /* the recipients decide */
@@ -310,7 +314,7 @@ static bool unclear_sender(const struct content *content, int error, const struc
 }
 
 /* What the header alone decides. True: *ret_refusal says no. */
-static bool refuse_by_header(struct transaction *t, const struct smtp_session *session,
+static bool refuse_by_header(struct flow *flow, struct transaction *t, const struct smtp_session *session,
                              struct outcome *ret_refusal) {
     struct acceptance *a = &t->accept;
     const struct header *header = &a->content->original;
@@ -330,7 +334,10 @@ static bool refuse_by_header(struct transaction *t, const struct smtp_session *s
     if (session->user.len && unclear_sender(a->content, error, &from, ret_refusal))
         return true;
     facts.from = value.at ? &from : NULL; /* without one, a submission gets its own */
-    return !attribute(t->settings->policy, &facts, &a->by, ret_refusal);
+    struct str author = value.at || !session->user.len ? a->reverse_path : session->user;
+    return !attribute(t->settings->policy, &facts, &a->by, ret_refusal) ||
+           !registered_check(flow, t->settings, &a->by, author, header, a->arena, ret_refusal,
+                             &a->refused_why);
 }
 
 /* Our Received field, and on authenticated submission what is missing (RFC 6409 8). */
@@ -375,11 +382,11 @@ static struct smtp_reply hook_data_end(void *arg, const struct smtp_session *ses
     int error = content_end(a->content);
     if (error)
         result = accept_content_refusal(a->content, error);
-    else if (!refuse_by_header(t, session, &result)) {
+    else if (!refuse_by_header(in->flow, t, session, &result)) {
         accept_verify(in->flow, a);
         /* What the milters made of it is under the same rules. */
         if (filter_message(in->filter, a, &result) &&
-            (!in->filter || !refuse_by_header(t, session, &result))) {
+            (!in->filter || !refuse_by_header(in->flow, t, session, &result))) {
             a->prefix = header_prefix(in, t);
             result = accept_message(in->flow, a);
         }

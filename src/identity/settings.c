@@ -40,6 +40,13 @@ const struct config_option identity_options[] = {
      .min = SECOND,
      .max = WEEK_MS,
      .doc = "TTL of all records."},
+    {.name = "check",
+     .kind = CONFIG_STRING,
+     .preset_doc = "auto; off while every address of every pool is private",
+     .doc =
+         "How often the daemon asks everything that `sluice dns check` asks: `auto`, when the first of the "
+         "answers has outlived its TTL, but after 15 minutes at the earliest and 6 hours at the latest; a "
+         "time such as `1h`, at least `1s`; or `off`."},
     {.name = "dmarc",
      .kind = CONFIG_STRING,
      .preset = "p=none",
@@ -250,6 +257,27 @@ static void read_require(struct reading *r, const struct pools *pools, struct id
         s->confirm |= pools->sites[i].here && pools->sites[i].ptr.len;
 }
 
+static bool all_private(const struct pools *pools) {
+    for (size_t i = 0; i < pools->source_count; i++)
+        if (!ip_is_private(&pools->sources[i].ip))
+            return false;
+    return true;
+}
+
+static void read_check(struct reading *r, const struct pools *pools, struct identity_settings *s) {
+    struct str written = config_string(r->node, "check");
+    s->check = IDENTITY_CHECK_EVERY;
+    if (!written.len)
+        s->check = all_private(pools) ? IDENTITY_CHECK_OFF : IDENTITY_CHECK_TTL;
+    else if (str_eq(written, STR("off")))
+        s->check = IDENTITY_CHECK_OFF;
+    else if (str_eq(written, STR("auto")))
+        s->check = IDENTITY_CHECK_TTL;
+    else if (!config_parse_duration(written, &s->check_ms) || s->check_ms < SECOND || s->check_ms > WEEK_MS)
+        config_complain(r->errors, r->node, "check", "`%.*s` is not auto, off or a time from 1s to 7d",
+                        STR_FMT(written));
+}
+
 struct identity_settings identity_load(struct arena *arena, const struct config_node *root, const char *state,
                                        const struct pools *pools, struct config_errors *errors) {
     struct reading r = {arena, config_section_or_empty(root, "identity"), errors};
@@ -261,6 +289,7 @@ struct identity_settings identity_load(struct arena *arena, const struct config_
     read_dmarc(&r, &s);
     read_primary(&r, &s);
     read_require(&r, pools, &s);
+    read_check(&r, pools, &s);
     s.key = config_path(arena, r.node, "key", state);
     return s;
 }

@@ -19,6 +19,13 @@ struct name_server {
     size_t count;
 };
 
+/* When the daemon repeats the survey (survey.h). */
+enum identity_check {
+    IDENTITY_CHECK_OFF,
+    IDENTITY_CHECK_TTL,   /* when the first of the answers has ended, within bounds */
+    IDENTITY_CHECK_EVERY, /* as often as is said */
+};
+
 struct identity_settings {
     struct str domain; /* the includes for customers are spf.DOMAIN and POOL.spf.DOMAIN */
     bool domain_given; /* else it is the organisational domain of the first site's EHLO name */
@@ -34,6 +41,8 @@ struct identity_settings {
     bool confirm;         /* an address that is not forward-confirmed rests (gate.h) */
     bool confirm_private; /* private ones too: somebody wrote so */
     int64_t recheck_ms;   /* after a denial */
+    enum identity_check check;
+    int64_t check_ms; /* IDENTITY_CHECK_EVERY */
 };
 
 /* The table of `identity`, for the configuration's root. */

@@ -1,4 +1,5 @@
 #include "identity/survey_inside.h"
+#include "rt/fiber.h"
 #include <stdlib.h>
 
 const char *survey_code_text(enum survey_code code) {
@@ -9,6 +10,8 @@ const char *survey_code_text(enum survey_code code) {
     };
     return texts[code];
 }
+
+bool survey_code_warns(enum survey_code code) { return code == SURVEY_TXT_SIZE; }
 
 /* ---- what is said ---- */
 
@@ -91,13 +94,14 @@ struct survey *survey_new(const struct survey_input *in, struct resolver *below)
     collect_ehlos(a);
     a->total = a->ehlo_count + 1 + in->planned->dkim_count + in->planned->domain_count +
                in->planned->pools->source_count;
+    a->uncertain = arena_array(a->arena, bool, a->total);
     return a;
 }
 
 struct survey *survey_free(struct survey *a) {
     if (!a)
         return NULL;
-    map_free(a->remembered), map_free(a->said), map_free(a->group_names);
+    map_free(a->doubtful), map_free(a->remembered), map_free(a->said), map_free(a->group_names);
     plan_index_free(a->index);
     buf_free(&a->faults);
     arena_free(a->arena);
@@ -127,13 +131,32 @@ static void work_on(struct survey *a, size_t order, struct arena *arena) {
     survey_address(a, order, &in->pools->sources[i - in->domain_count], arena);
 }
 
+static struct survey_turn *turn_of(struct survey *a, const struct fiber *fiber, bool taken) {
+    for (size_t i = 0; i < SURVEY_FIBERS_MAX; i++)
+        if (a->turns[i].taken == taken && (!taken || a->turns[i].fiber == fiber))
+            return &a->turns[i];
+    return NULL;
+}
+
+void survey_doubt(struct survey *a) {
+    const struct survey_turn *turn = turn_of(a, fiber_self(), true);
+    if (turn)
+        a->uncertain[turn->order] = true;
+}
+
 void survey_work(struct survey *a) {
+    struct survey_turn *turn = turn_of(a, NULL, false);
+    if (!turn)
+        return; /* enough others are at it */
     struct arena *arena = arena_new(0);
+    *turn = (struct survey_turn){.fiber = fiber_self(), .taken = true};
     while (a->next < a->total) {
-        work_on(a, a->next++, arena);
+        turn->order = a->next++;
+        work_on(a, turn->order, arena);
         arena_reset(arena);
         atomic_fetch_add(&a->done, 1);
     }
+    turn->taken = false;
     arena_free(arena);
 }
 
@@ -189,8 +212,43 @@ struct survey_result survey_end(struct survey *a) {
                    STR_NULL);
     a->unasked = 0;
     struct survey_fault *faults = (struct survey_fault *)(void *)a->faults.at;
-    size_t count = a->faults.len / sizeof *faults;
+    size_t count = a->faults.len / sizeof *faults, warnings = 0;
+    for (size_t i = 0; i < count; i++)
+        warnings += survey_code_warns(faults[i].code);
     if (count)
         qsort(faults, count, sizeof *faults, by_order);
-    return (struct survey_result){faults, count, a->unanswered};
+    return (struct survey_result){faults, count, a->unanswered, warnings, a->ttl};
+}
+
+/* ---- what is certain ---- */
+
+static struct str subject_of(struct survey *a, size_t order) {
+    const struct plan_input *in = a->in->planned;
+    char text[IP_TEXT_SIZE];
+    size_t i = order;
+    if (i < a->ehlo_count)
+        return a->ehlos[i];
+    if ((i -= a->ehlo_count) == 0)
+        return a->include;
+    if (--i < in->dkim_count)
+        return survey_dkim_name(a->arena, &in->dkim[i]);
+    if ((i -= in->dkim_count) < in->domain_count)
+        return in->domains[i].domain;
+    return str_copy(a->arena, str_of(ip_text(&in->pools->sources[i - in->domain_count].ip, text)));
+}
+
+/* Found while addresses are looked at, or anywhere below a record. */
+static bool of_many(enum survey_code code) {
+    return code == SURVEY_EHLO_SPF || code == SURVEY_INCLUDE_MISSES || code == SURVEY_INCLUDE_LEAKS ||
+           code == SURVEY_SPF_SIZE;
+}
+
+bool survey_sure(struct survey *a, enum survey_code code, struct str subject) {
+    bool build = !a->doubtful;
+    if (build)
+        a->doubtful = map_new(true);
+    for (size_t i = 0; build && i < a->total; i++)
+        if (a->uncertain[i])
+            map_put(a->doubtful, subject_of(a, i), a);
+    return of_many(code) ? !map_count(a->doubtful) : !map_get(a->doubtful, subject);
 }

@@ -35,6 +35,8 @@
     X(NO_DMARC, "no-dmarc")                     /* RFC 7489 */                                               \
     X(DMARC_BROKEN, "dmarc-broken")             /* a record of no use, or several */                         \
     X(DMARC_NOT_ALIGNED, "dmarc-not-aligned")   /* adkim=s, and another domain signs */                      \
+    X(SPF_OVER, "spf-over")                     /* a tenant's SPF has more lookups than receivers make */    \
+    X(TXT_SIZE, "txt-size")                     /* a tenant's TXT answer is large: a warning */              \
     X(NO_SENDER_DNS, "no-sender-dns")           /* no MX, no address: mail goes as high-risk */              \
     X(UNANSWERED, "unanswered")                 /* can't tell */
 
@@ -44,6 +46,8 @@ enum survey_code {
 #undef X
 };
 const char *survey_code_text(enum survey_code);
+/* Worth knowing, and wrong for few receivers or none. */
+bool survey_code_warns(enum survey_code);
 
 struct survey_fault {
     enum survey_code code;
@@ -63,8 +67,9 @@ struct survey_input {
 };
 
 struct survey_result {
-    const struct survey_fault *faults; /* names first, then customers, then addresses */
-    size_t count, unanswered;          /* `count` includes the unanswered */
+    const struct survey_fault *faults;  /* names first, then customers, then addresses */
+    size_t count, unanswered, warnings; /* `count` includes these */
+    uint32_t ttl; /* seconds: how long the first of the answers holds; 0: there were none */
 };
 
 struct survey;
@@ -73,6 +78,10 @@ struct survey *survey_new(const struct survey_input *, struct resolver *);
 /* Takes one subject after the other until none is left: each of the fibers calls it once. Without a rate, one
  * caller need not be a fiber. */
 void survey_work(struct survey *);
+/* After survey_end: that this subject does not have this fault is certain. False: some question about it had
+ * no answer (invariant 7: what was known of it before still holds). What is no subject any more is certain.
+ */
+bool survey_sure(struct survey *, enum survey_code, struct str subject);
 /* How many of the subjects are done; any thread may ask. */
 size_t survey_done(const struct survey *);
 size_t survey_total(const struct survey *);

@@ -29,8 +29,9 @@ static void pace(struct survey *a) {
         return;
     int64_t now = clock_mono_ms() * 1000, turn = a->free_at > now ? a->free_at : now;
     a->free_at = turn + 1000000 / a->in->per_second;
-    if (turn - now >= 1000)
-        (void)fiber_sleep((turn - now) / 1000);
+    /* At the end of the runtime nobody waits for the answers. */
+    if (turn - now >= 1000 && fiber_sleep((turn - now) / 1000) == SLUICE_ECANCELLED)
+        a->next = a->total;
 }
 
 static void ask_below(struct survey *a, struct str name, enum dns_type type, struct arena *arena,
@@ -46,6 +47,8 @@ static void ask_below(struct survey *a, struct str name, enum dns_type type, str
 #ifdef SLUICE_SEEDED_BUG_SURVEY_FAILURE_IS_FAULT
     ret->status = ret->status == DNS_FAILED ? DNS_NONE : ret->status;
 #endif
+    if (ret->status == DNS_RECORDS && (!a->ttl || ret->ttl < a->ttl))
+        a->ttl = ret->ttl ? ret->ttl : 1;
     if (ret->status != DNS_FAILED) {
         a->answered++;
         return;
@@ -55,9 +58,8 @@ static void ask_below(struct survey *a, struct str name, enum dns_type type, str
     survey_say(a, a->total, SURVEY_UNANSWERED, subject, ret->why.len ? ret->why : STR("no answer"), STR_NULL);
 }
 
-void survey_lookup(struct resolver *self, struct str name, enum dns_type type, int64_t deadline,
-                   struct arena *arena, struct dns_answer *ret) {
-    struct survey *a = (struct survey *)(void *)self;
+static void remember(struct survey *a, struct str name, enum dns_type type, int64_t deadline,
+                     struct arena *arena, struct dns_answer *ret) {
     if (name.len && name.at[name.len - 1] == '.')
         name.len--;
     struct str key = str_printf(arena, "%s %.*s", type_text(type), STR_FMT(name));
@@ -79,6 +81,14 @@ void survey_lookup(struct resolver *self, struct str name, enum dns_type type, i
             return;
         }
     *ret = memory->answer;
+}
+
+void survey_lookup(struct resolver *self, struct str name, enum dns_type type, int64_t deadline,
+                   struct arena *arena, struct dns_answer *ret) {
+    struct survey *a = (struct survey *)(void *)self;
+    remember(a, name, type, deadline, arena, ret);
+    if (ret->status == DNS_FAILED)
+        survey_doubt(a);
 }
 
 void survey_ask(struct survey *a, struct str name, enum dns_type type, struct arena *arena,

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 /* When none of so many questions got an answer, the others are not asked. */
-enum { SURVEY_GIVE_UP = 128 };
+enum { SURVEY_GIVE_UP = 128, SURVEY_FIBERS_MAX = 256 };
 
 /* What one wrong SPF record does to many addresses. */
 struct survey_group {
@@ -18,6 +18,15 @@ struct survey_group {
     enum survey_code code;
     struct str name, first, reason;
     size_t count, order;
+};
+
+struct fiber;
+
+/* Who works on what. */
+struct survey_turn {
+    const struct fiber *fiber;
+    size_t order;
+    bool taken;
 };
 
 struct survey {
@@ -35,6 +44,10 @@ struct survey {
     size_t ehlo_count;
     struct str include; /* "spf.DOMAIN" */
     size_t next, total, answered, failed, unanswered, unasked;
+    struct survey_turn turns[SURVEY_FIBERS_MAX];
+    bool *uncertain;      /* by order: a question of that subject had no answer */
+    struct map *doubtful; /* those subjects; NULL: not asked for yet */
+    uint32_t ttl;
     int64_t free_at; /* of the rate: microseconds, monotonic */
     atomic_size_t done;
 };
@@ -50,6 +63,9 @@ void survey_spf(struct survey *, const struct ip *, struct str domain, bool helo
 
 /* ---- survey.c ---- */
 
+/* The calling fiber's subject has a question without an answer. */
+void survey_doubt(struct survey *);
+
 /* Once for a code and subject; copies. */
 void survey_say(struct survey *, size_t order, enum survey_code, struct str subject, struct str what,
                 struct str put);
@@ -63,6 +79,8 @@ struct str survey_put(struct survey *, struct arena *, const char *type, struct 
 
 void survey_ehlo(struct survey *, size_t order, struct str name, struct arena *);
 void survey_include(struct survey *, size_t order, struct arena *);
+/* "SELECTOR._domainkey.DOMAIN" */
+struct str survey_dkim_name(struct arena *, const struct plan_dkim *);
 void survey_dkim(struct survey *, size_t order, const struct plan_dkim *, struct arena *);
 void survey_domain(struct survey *, size_t order, const struct plan_domain *, struct arena *);
 /* ---- survey_address.c ---- */

@@ -113,8 +113,12 @@ static struct str dkim_difference(struct arena *arena, struct str planned, struc
     return why;
 }
 
+struct str survey_dkim_name(struct arena *arena, const struct plan_dkim *key) {
+    return str_printf(arena, "%.*s._domainkey.%.*s", STR_FMT(key->selector), STR_FMT(key->domain));
+}
+
 void survey_dkim(struct survey *a, size_t order, const struct plan_dkim *key, struct arena *arena) {
-    struct str name = str_printf(arena, "%.*s._domainkey.%.*s", STR_FMT(key->selector), STR_FMT(key->domain));
+    struct str name = survey_dkim_name(arena, key);
     struct str put = survey_put(a, arena, "TXT", name), why = STR("");
     struct dns_answer answer;
     survey_ask(a, name, DNS_TXT, arena, &answer);
@@ -157,6 +161,11 @@ static bool reached_include(const struct survey *a, const struct spf_check *chec
     return false;
 }
 
+/* More look-ups, or more empty ones, than a receiver makes (RFC 7208 4.6.4). */
+static bool is_over(const struct spf_check *check) {
+    return check->result == SPF_PERMERROR && (check->terms > SPF_TERMS_MAX || check->voids > SPF_VOIDS_MAX);
+}
+
 /* False: something was said, or can't be told. */
 static bool let_through(struct survey *a, size_t order, struct str domain, const struct source *s,
                         struct arena *arena) {
@@ -179,7 +188,8 @@ static bool let_through(struct survey *a, size_t order, struct str domain, const
             return false;
     }
     if (check.result == SPF_PERMERROR)
-        survey_say(a, order, SURVEY_SPF_BROKEN, domain, check.reason, put);
+        survey_say(a, order, is_over(&check) ? SURVEY_SPF_OVER : SURVEY_SPF_BROKEN, domain, check.reason,
+                   put);
     else
         survey_say(
             a, order, SURVEY_NO_INCLUDE, domain,
@@ -191,8 +201,9 @@ static bool let_through(struct survey *a, size_t order, struct str domain, const
     return false;
 }
 
-/* From the first address of each family of each published pool; the include itself is asked for all. */
-static void check_spf(struct survey *a, size_t order, struct str domain, struct arena *arena) {
+/* True: nothing is wrong. From the first address of each family of each published pool; the include itself is
+ * asked for all. */
+static bool check_spf(struct survey *a, size_t order, struct str domain, struct arena *arena) {
     const struct pools *p = a->in->planned->pools;
     for (size_t i = 0; i < p->pool_count; i++) {
         const struct pool *pool = &p->pools[i];
@@ -201,10 +212,57 @@ static void check_spf(struct survey *a, size_t order, struct str domain, struct 
             const struct source *s = &pool->sources[j];
             bool *family = &seen[ip_is_v4(&s->ip)];
             if (!*family && !let_through(a, order, domain, s, arena))
-                return;
+                return false;
             *family = true;
         }
     }
+    return true;
+}
+
+/* What no address of ours decides: other receivers' questions end elsewhere, at other terms of the record. */
+static void check_customers_record(struct survey *a, size_t order, struct str domain, struct arena *arena) {
+    struct ip nobody = stranger();
+    struct spf_check check;
+    survey_spf(a, &nobody, domain, false, arena, &check);
+    if (check.result == SPF_PASS)
+        survey_say(a, order, SURVEY_SPF_OPEN, domain,
+                   str_printf(arena, "its SPF passes from any address, by %.*s", STR_FMT(check.mechanism)),
+                   survey_put(a, arena, "TXT", domain));
+    if (check.result == SPF_PERMERROR && !is_over(&check))
+        survey_say(a, order, SURVEY_SPF_BROKEN, domain, check.reason, survey_put(a, arena, "TXT", domain));
+    if (is_over(&check))
+        survey_say(a, order, SURVEY_SPF_OVER, domain,
+                   str_printf(arena, "receivers that look further than our include give up its SPF: %.*s",
+                              STR_FMT(check.reason)),
+                   str_printf(arena,
+                              "fewer include, a, mx, exists and redirect in %.*s. TXT and below: %d look-ups "
+                              "in all, and our include stands first",
+                              STR_FMT(domain), SPF_TERMS_MAX));
+}
+
+/* Every receiver gets all TXT records of the name, whoever they are for. */
+static void check_txt(struct survey *a, size_t order, struct str domain, struct arena *arena) {
+    enum { EDNS_SIZE = 1232 }; /* what resolvers take by UDP since 2020 */
+    struct dns_answer answer;
+    survey_ask(a, domain, DNS_TXT, arena, &answer);
+    size_t size = answer_size(domain, &answer, 0);
+    for (size_t i = 0; answer.status == DNS_RECORDS && i < answer.count; i++)
+        size += answer.records[i].text.len + answer.records[i].text.len / 255 + 1;
+    if (size > RESPONSE_MAX)
+        survey_say(
+            a, order, SURVEY_TXT_SIZE, domain,
+            str_printf(
+                arena,
+                size > EDNS_SIZE
+                    ? "its %zu TXT records take %zu octets: resolvers have to ask again by TCP, and where "
+                      "that is blocked its SPF can't be found"
+                    : "its %zu TXT records take %zu octets: resolvers without EDNS have to ask again "
+                      "by TCP",
+                answer.count, size),
+            str_printf(arena,
+                       "fewer TXT records at %.*s: verification tokens that have served, and other "
+                       "services' records, can go or stand at names of their own",
+                       STR_FMT(domain)));
 }
 
 static void check_dmarc(struct survey *a, size_t order, struct str domain, struct arena *arena) {
@@ -237,6 +295,8 @@ static void check_dmarc(struct survey *a, size_t order, struct str domain, struc
 
 void survey_domain(struct survey *a, size_t order, const struct plan_domain *d, struct arena *arena) {
     check_sender_dns(a, order, d->domain, arena);
-    check_spf(a, order, d->domain, arena);
+    if (check_spf(a, order, d->domain, arena))
+        check_customers_record(a, order, d->domain, arena);
+    check_txt(a, order, d->domain, arena);
     check_dmarc(a, order, d->domain, arena);
 }

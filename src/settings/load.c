@@ -63,6 +63,7 @@ static void read_state(struct loading *l) {
     s->trace_dir = str_printf(l->arena, "%s/trace", s->state).at;
     s->limits_dir = str_printf(l->arena, "%s/limits", s->state).at;
     s->keys_dir = str_printf(l->arena, "%s/keys", s->state).at;
+    s->identity_dir = str_printf(l->arena, "%s/identity", s->state).at;
 }
 
 static void read_root(struct loading *l) {
@@ -263,6 +264,7 @@ static int load(struct arena *arena, const struct config_node *root, const struc
     s->identity = identity_load(arena, root, s->state, s->pools, errors);
     const struct config_node *dns = config_section_or_empty(root, "dns");
     s->blocklists = blocklists_load(arena, root, config_has(dns, "zone-file"), errors);
+    s->ownership = ownership_load(arena, root, s->state, s->keys_dir, errors);
     read_tls(&l);
     read_stores(&l);
     settings_listeners(&l);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "identity/blocklist_settings.h"
+#include "identity/ownership.h"
 #include "identity/settings.h"
 #include "policy/tenant.h"
 #include "pool/pool.h"
@@ -80,6 +81,8 @@ struct settings {
     size_t pool_file_count;
     struct identity_settings identity;
     struct blocklist_settings blocklists;
+    struct ownership_settings ownership;
+    const char *identity_dir; /* absolute: below `state` */
     const struct listener *listeners;
     size_t listener_count;
     const struct policy *policy; /* tenant, verdict, classify: policy_load, policy_close */

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 
+import dns.flags
 import pytest
 
 from conftest import missing
@@ -99,6 +100,9 @@ WRONG = {
                      "dkim-differs", f"s1._domainkey.{CUSTOMER}", "v=DKIM1; k=rsa; p="),
     "no SPF of a customer": (lambda w: w.change(line(CUSTOMER, "TXT", '"v=spf1.*'), ""), "no-spf", CUSTOMER, f"include:{INCLUDE}"),
     "no include": (lambda w: w.change(line(CUSTOMER, "TXT", '"v=spf1.*'), f'{CUSTOMER}. 60 IN TXT "v=spf1 ip4:10.0.0.1 -all"'), "no-include", CUSTOMER, f"include:{INCLUDE}"),
+    "a customer's lookups": (lambda w: w.change(line(CUSTOMER, "TXT", '"v=spf1.*'), f'{CUSTOMER}. 60 IN TXT "v=spf1 include:{INCLUDE} {" ".join(f"a:{FIRST}" for _ in range(10))} -all"'),
+                             "spf-over", CUSTOMER, "10 look-ups in all"),
+    "a customer's SPF open": (lambda w: w.change(line(CUSTOMER, "TXT", '"v=spf1.*'), f'{CUSTOMER}. 60 IN TXT "v=spf1 include:{INCLUDE} +all"'), "spf-open", CUSTOMER, f"include:{INCLUDE} -all"),
     "no DMARC": (lambda w: w.change(line(f"_dmarc.{CUSTOMER}", "TXT"), ""), "no-dmarc", CUSTOMER, f"_dmarc.{CUSTOMER}. 3600 TXT"),
     "two of DMARC": (lambda w: w.add(CUSTOMER, f'_dmarc.{CUSTOMER}. 3600 IN TXT "v=DMARC1; p=reject"'), "dmarc-broken", CUSTOMER, f"_dmarc.{CUSTOMER}. 3600 TXT"),
     "no MX": (lambda w: w.change(line(CUSTOMER, "MX"), ""), "no-sender-dns", CUSTOMER, f"{CUSTOMER}. MX 10"),
@@ -125,6 +129,20 @@ def test_one_record_is_wrong(live, case):
         assert put in found[0]["put"] and found[0]["what"], found
         text = live.planned.run("check", code=1)
         assert subject in text and code in text and put in text
+    finally:
+        server.stop()
+
+
+def test_a_large_answer_is_a_warning(live):
+    """Of a customer's TXT records all go out with each answer; it is worth a line, and no fault."""
+    for n in range(6):
+        live.add(CUSTOMER, f'{CUSTOMER}. 3600 IN TXT "verification-{n}={"x" * 200}"')
+    server = live.serve()
+    try:
+        (found,) = live.faults(code=0)
+        assert (found["status"], found["code"], found["subject"]) == ("warning", "txt-size", CUSTOMER) and "by TCP" in found["what"], found
+        assert server.ask(f"{CUSTOMER}.", "TXT").flags & dns.flags.TC
+        assert "7 TXT records take 1" in live.planned.run("check") and "fewer TXT records" in live.planned.run("check")
     finally:
         server.stop()
 

@@ -9,6 +9,9 @@
     "addresses = {203.0.113.8} }\n"
 #define KEY "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 
+#define TEN "0123456789"
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+
 static const struct plan_domain DOMAINS[] = {{STR("contoso"), STR("contoso.com"), STR("")}};
 static const struct plan_dkim KEYS[] = {{STR("contoso.com"), STR("s1"), STR(KEY)}};
 
@@ -93,6 +96,26 @@ static const struct {
      {STR("contoso.com"), STR("TXT"), STR("v=spf1 include:spf.example.net -all")},
      .faults = "spf-broken contoso.com; "},
     {"contoso.com", "TXT", NULL, .faults = "no-spf contoso.com; "},
+    {"contoso.com", "TXT", "v=spf1 include:spf.example.net ?all", .faults = ""},
+    {"contoso.com", "TXT", "v=spf1 include:spf.example.net +all", .faults = "spf-open contoso.com; "},
+    {"contoso.com", "TXT", "v=spf1 include:spf.example.net ip4:1.2.3 -all",
+     .faults = "spf-broken contoso.com; "},
+    {"contoso.com", "TXT",
+     "v=spf1 include:spf.example.net a:x1.test a:x2.test a:x3.test a:x4.test a:x5.test a:x6.test a:x7.test "
+     "a:x8.test a:x9.test a:x10.test -all",
+     .faults = "spf-over contoso.com; "},
+    {"contoso.com", "TXT", "v=spf1 a:x1.test a:x2.test a:x3.test include:spf.example.net -all",
+     .faults = "spf-over contoso.com; "},
+    {"contoso.com",
+     "MX",
+     "10 mx.example.org",
+     {STR("contoso.com"), STR("TXT"), STR("a=" HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED)},
+     .faults = "txt-size contoso.com; "},
+    {"contoso.com",
+     "MX",
+     "10 mx.example.org",
+     {STR("contoso.com"), STR("TXT"), STR("a=" HUNDRED HUNDRED HUNDRED HUNDRED)},
+     .faults = ""},
     {"s1._domainkey.contoso.com", "TXT", NULL, .faults = "dkim-missing s1._domainkey.contoso.com; "},
     {"s1._domainkey.contoso.com", "TXT", "v=DKIM1; p=", .faults = "dkim-differs s1._domainkey.contoso.com; "},
     {"s1._domainkey.contoso.com", "TXT", KEY "; t=y", .faults = "dkim-differs s1._domainkey.contoso.com; "},
@@ -156,6 +179,51 @@ static void test_no_answer_is_no_fault(void **state) {
     buf_free(&said);
 }
 
+static enum survey_code code_of(struct str text) {
+    for (int code = 0; code <= SURVEY_UNANSWERED; code++)
+        if (str_eq(text, str_of(survey_code_text((enum survey_code)code))))
+            return (enum survey_code)code;
+    fail_msg("%.*s is no code", STR_FMT(text));
+    return SURVEY_UNANSWERED;
+}
+
+/* Is it certain that there is no such fault, in this world? */
+static bool is_sure(struct live_world *w, enum survey_code code, struct str subject) {
+    struct zone zone;
+    struct survey_input in = {.planned = &w->input, .plan = &w->plan, .aaaa = true, .timeout_ms = 1000};
+    zone_open(&zone, w->records, w->count);
+    struct survey *survey = survey_new(&in, &zone.resolver);
+    survey_work(survey);
+    (void)survey_end(survey);
+    bool sure = survey_sure(survey, code, subject);
+    survey_free(survey);
+    return sure;
+}
+
+/* A fault that was there is over when the records that made it are right, not when nobody can tell. */
+static void test_a_fault_is_over_when_that_is_certain(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(CASES); i++) {
+        struct str subject = str_of(CASES[i].faults), code;
+        struct live_world w;
+        size_t left = 0;
+        if (!subject.len || !str_cut(&subject, ' ', &code))
+            continue;
+        subject.len -= 2;
+        world_open(&w);
+        assert_true(is_sure(&w, code_of(code), subject));
+        struct str name = CASES[i].more.name.len ? CASES[i].more.name : str_of(CASES[i].name);
+        for (size_t j = 0; j < w.count; j++)
+            if (!str_eq(w.records[j].name, name))
+                w.records[left++] = w.records[j];
+        w.records[left++] = (struct zone_record){name, STR("TIMEOUT"), STR("")};
+        w.count = left;
+        if (is_sure(&w, code_of(code), subject))
+            fail_msg("%s, and %.*s does not answer", CASES[i].faults, STR_FMT(name));
+        configured_free(&w.c);
+    }
+}
+
 /* A DNS that answers nothing is asked for a while, and that is said in few lines. */
 static void silent(struct resolver *self, struct str name, enum dns_type type, int64_t deadline,
                    struct arena *arena, struct dns_answer *ret) {
@@ -216,6 +284,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_no_answer_is_no_fault),
+        cmocka_unit_test(test_a_fault_is_over_when_that_is_certain),
         cmocka_unit_test(test_a_dead_dns),
         cmocka_unit_test(test_generic),
     };
