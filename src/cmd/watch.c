@@ -1,5 +1,6 @@
 /* The watch from the daemon's start to its end. */
 #include "cmd/watch.h"
+#include "alert/history.h"
 #include "base/clock.h"
 #include "base/map.h"
 #include "identity/watch_memory.h"
@@ -42,11 +43,42 @@ static void recall(struct watch *w) {
     }
     w->silent = true;
     for (size_t i = 0; i < w->count; i++)
-        watch_tell(w, &w->targets[i]), watch_alert(w, &w->targets[i]);
+        watch_tell(w, &w->targets[i]);
     w->silent = false;
+    for (size_t i = 0; i < count; i++) { /* nothing is over because nothing is remembered */
+        struct watch_target *t = watch_target(w, &notes[i].ip);
+        if (t)
+            watch_alert(w, t);
+    }
     snprintf(number, sizeof number, "%zu", count);
     log_event(w->daemon->log, LOG_INFO, "watch over the source addresses opened", "remembered", number, NULL);
     arena_free(arena);
+}
+
+/* What was open when the daemon stopped: it may end now, also where nobody asks any more. */
+static void recall_alert(void *arg, const struct alert_record *r) {
+    struct watch *w = arg;
+    struct ip ip;
+    struct watch_target *t = ip_parse(r->subject, &ip) ? watch_target(w, &ip) : NULL;
+    bool listed = r->kind == ALERT_SOURCE_LISTED;
+    if (t && (listed ? t->listed_at > 0 : t->gated))
+        t->alerts[listed ? WATCH_LISTED : WATCH_UNCONFIRMED] = true;
+    else
+        alert_raise(w->daemon->flow.alerts, &(struct alert){.kind = r->kind,
+                                                            .subject = r->subject,
+                                                            .text = STR("It is no longer watched."),
+                                                            .over = true});
+}
+
+static void recall_alerts(struct watch *w) {
+    static const enum alert_kind kinds[] = {ALERT_SOURCE_LISTED, ALERT_SOURCE_UNCONFIRMED};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct alert_filter open = {.kind = kinds[i], .open = true, .limit = 2 * POOL_ADDRESSES_MAX};
+        int error = alert_history(w->settings->trace_dir, &open, recall_alert, w);
+        if (error && error != SLUICE_ENOTFOUND)
+            log_event(w->daemon->log, LOG_WARNING, "the history of alerts can't be read", "error",
+                      error_text(error), NULL);
+    }
 }
 
 /* What would rest an address. */
@@ -167,6 +199,7 @@ void daemon_watch_open(struct daemon *d) {
     watch_adopt(w, d->settings);
     if (watch_history_prune(history_path(w, d->arena), clock_wall_ms() - d->settings->trace.retain_ms) != 0)
         log_event(d->log, LOG_WARNING, "the history of the source addresses can't be read", NULL);
+    recall_alerts(w);
     recall(w);
 }
 

@@ -138,6 +138,20 @@ static size_t listings(struct watch *w, const struct watch_target *t, struct are
     return count;
 }
 
+/* Has each list that can been heard since the start? Until then an alert from before it stands. */
+static bool heard_all(const struct watch *w, const struct watch_target *t) {
+    for (size_t i = 0; t->listed_at && i < w->settings->blocklists.count; i++) {
+        const struct blocklist *list = &w->settings->blocklists.lists[i];
+        struct blocklist_entry entry = {0};
+        struct str why;
+        bool listed = watch_listed(w, t, i, &entry), asks = ip_is_v4(&t->ip) ? list->v4 : list->v6;
+        bool gone = !blocklist_believed(w->lists, i, &why) && !str_eq(why, STR("not tried yet"));
+        if (asks && !listed && !entry.answered && !gone)
+            return false;
+    }
+    return true;
+}
+
 static void alert_listed(struct watch *w, struct watch_target *t, struct arena *arena) {
     struct buf lines __attribute__((cleanup(buf_free))) = {0},
                      advice __attribute__((cleanup(buf_free))) = {0};
@@ -145,6 +159,8 @@ static void alert_listed(struct watch *w, struct watch_target *t, struct arena *
     struct alert alert = {.kind = ALERT_SOURCE_LISTED, .subject = str_of(ip_text(&t->ip, ip))};
     size_t count = listings(w, t, arena, &lines, &advice);
     alert.over = !count;
+    if (!count && !heard_all(w, t))
+        return;
     if (count) {
         bool rests = t->reasons[WATCH_LISTED] && !t->pool->stays_listed;
         struct str what = effect(w, t, rests, arena);
@@ -165,6 +181,8 @@ static void alert_unconfirmed(struct watch *w, struct watch_target *t, struct ar
     struct gate_view view = gate_view(w->gate, &t->ip, clock_wall_ms());
     struct alert alert = {.kind = ALERT_SOURCE_UNCONFIRMED, .subject = str_of(ip_text(&t->ip, ip))};
     alert.over = !t->reasons[WATCH_UNCONFIRMED];
+    if (alert.over && t->gated && view.belief == GATE_UNKNOWN && !view.next_ask)
+        return; /* not asked since the start */
     if (!alert.over) {
         struct str what = effect(w, t, true, arena);
         alert.text = str_printf(arena, "%s is not forward-confirmed since %.16s: %.*s. %.*s", ip,

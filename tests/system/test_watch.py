@@ -5,6 +5,8 @@ import ipaddress
 import json
 import subprocess
 
+from conftest import missing
+from lab import places, zone_server
 from lab.client import GTUBE, message
 from lab.name_server import SILENT, NameServer
 from lab.waiting import until
@@ -13,6 +15,7 @@ from lab.world import ON_PREM, world_inside, zone
 ALICE, BOB = "alice@contoso.test", "bob@fabrikam.test"
 NORMAL, OTHER, V6, RISKY = "192.0.2.17", "192.0.2.18", "2001:db8:25::10", "198.51.100.9"
 NOT_ASKED = "identity { require = none }\n"
+GATE = "identity { require = fcrdns  recheck = 1s }"
 FAST = 'every = 1s  gap = 10ms  defaults = no'
 BL = 'blocklist "The List" { zone = "bl.test"  families = {ipv4, ipv6}  codes = {"127.0.0.2 lists a source of spam"}  removal = "https://bl.test/remove?ip=%" }'
 
@@ -62,7 +65,7 @@ def watched(folder, extra, normal=(NORMAL, OTHER), **settings):
     for ip in (NORMAL, OTHER, RISKY, V6):
         subprocess.run(["ip", "addr", "add", f"{ip}/{128 if ':' in ip else 32}", "dev", "lo", *(["nodad"] if ":" in ip else [])], check=True)
     net = Internet()
-    with world_inside(folder, pools={"normal": list(normal), "high-risk": [RISKY]}, dns=net.dns(), extra=extra, **settings) as world:
+    with world_inside(folder, **{"pools": {"normal": list(normal), "high-risk": [RISKY]}, "dns": net.dns(), "extra": extra, **settings}) as world:
         world.net = net
         world.host("fabrikam.test")
         yield world
@@ -154,6 +157,55 @@ def listed(folder):
         assert alert["alert"] == "source-listed" and "Listed by hand" in alert["text"], alert
 
 
+def knot(folder):
+    """The same of a real server: an IPv6 address on a list, an IPv4 one whose PTR goes; then the address leaves the configuration while the
+    daemon is down, and its alert is over."""
+    port, soa = places.free_port("127.0.0.1"), "@ 1 SOA ns.test. root.ns.test. 1 3600 600 86400 1\n@ 1 NS ns.test.\n"
+    zones = {"test": "".join(f"{line}\n" for line in zone().splitlines() if " IN " in line).replace(" IN ", " 1 IN ") + "mail1.sluice.test. 1 A 192.0.2.17\nmail2.sluice.test. 1 A 192.0.2.18\nmail3.sluice.test. 1 AAAA 2001:db8:25::10\nmail4.sluice.test. 1 A 198.51.100.9\n",
+             "bl.example": "2.0.0.127 1 A 127.0.0.2\n2.0.0.0.0.0.f.7.f.f.f.f" + ".0" * 20 + " 1 A 127.0.0.2\n", "in-addr.arpa": "", "ip6.arpa": "",
+             "2.0.192.in-addr.arpa": "17 1 PTR mail1.sluice.test.\n18 1 PTR mail2.sluice.test.\n", "100.51.198.in-addr.arpa": "9 1 PTR mail4.sluice.test.\n",
+             "8.b.d.0.1.0.0.2.ip6.arpa": f"{reverse(V6)}. 1 PTR mail3.sluice.test.\n"}
+    for name, text in zones.items():
+        (folder / f"{name}.zone").write_text(f"$ORIGIN {name}.\n" + soa + text)
+    server = zone_server.ZoneServer(folder / "knot", "127.0.0.1", port, {name: folder / f"{name}.zone" for name in zones}, update=True).start()
+
+    def update(*lines):
+        subprocess.run(["nsupdate"], input="\n".join([f"server 127.0.0.1 {port}", *lines, "send", ""]), text=True, check=True)
+
+    extra = GATE + f"""
+        blocklists {{ {FAST} }}
+        blocklist "Knot" {{ zone = "bl.example"  families = {{ipv4, ipv6}} }}"""
+    try:
+        with watched(folder, extra, normal=(NORMAL, OTHER, V6), dns=f'servers = {{"127.0.0.1@{port}"}}  timeout = 2s') as world:
+            daemon = world.daemon
+            world.start("fabrikam.test")
+            until(lambda: all(daemon.rows("source", "show", ip)[0]["fcrdns"]["state"] == "confirmed" for ip in (NORMAL, OTHER, V6, RISKY)))
+            daemon.wait_log("blocklist answers as it should list=Knot")
+            update(f"update add {entry(V6, 'bl.example')}. 1 A 127.0.0.4", f'update add {entry(V6, "bl.example")}. 1 TXT "an infected host, {V6}"')
+            update(f"update delete {reverse(NORMAL)}. PTR")
+            rests(world, V6, f"listed by Knot: an infected host, {V6}")
+            rests(world, NORMAL, "not forward-confirmed: it has no PTR record")
+            for _ in range(3):
+                send(world)
+            world.receiver.wait(lambda: len(seen(world)) == 3)
+            assert set(seen(world)) == {OTHER}
+            update(f"update delete {entry(V6, 'bl.example')}. ANY")
+            healthy(world, V6, OTHER)
+            daemon.stop()
+            world.settings["pools"]["normal"] = [OTHER, V6]
+            world.rewrite()
+            daemon.start()
+            until(lambda: {(a["subject"], a["state"]) for a in daemon.rows("alerts") if a["kind"].startswith("source-") and not a["subject"].startswith("127.")} == {(NORMAL, "over"), (V6, "over")}, what=lambda: daemon.rows("alerts"))
+    finally:
+        server.stop()
+
+
+def test_a_real_server(in_namespace):
+    if not zone_server.available():
+        missing("knotd or nsupdate is not installed")
+    in_namespace(knot)
+
+
 def test_listed_rests_in_normal_and_comes_back(in_namespace):
     in_namespace(listed)
 
@@ -223,9 +275,6 @@ def test_lists_that_lie_rest_nobody(in_namespace):
     in_namespace(liars)
 
 
-GATE = "identity { require = fcrdns  recheck = 1s }"
-
-
 def gate(folder):
     with watched(folder, GATE + "\nblocklists { watch = no }", normal=(NORMAL, OTHER, V6)) as world:
         net, daemon = world.net, world.daemon
@@ -268,6 +317,7 @@ def gate(folder):
         since = daemon.mark()
         daemon.start()
         daemon.wait_log("knew can't be read: it asks anew", since=since)
+        assert not [line for line in daemon.lines[since:] if "over alert=source-unconfirmed" in line], "nothing is over because nothing is known"
         assert state(world, NORMAL) == "healthy" and (folder / "state/watch.json.damaged").read_text() == good[: len(good) // 2]
         daemon.stop()
         memory.write_text(good)
