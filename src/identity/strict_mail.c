@@ -35,8 +35,8 @@ static struct str key_name(struct arena *arena, const struct forecast_signature 
 }
 
 /* A signature of ours that will not verify is a fault whatever the others do: receivers see it. */
-static struct strict_check judge_dkim(const struct forecast *f, const struct plan_index *index,
-                                      struct arena *arena) {
+static struct strict_check judge_dkim(const struct forecast *f, struct str from_domain,
+                                      const struct plan_index *index, struct arena *arena) {
     const struct forecast_signature *bad = NULL, *silent = NULL;
     for (size_t i = 0; i < f->count; i++) {
         const struct forecast_signature *s = &f->signatures[i];
@@ -56,11 +56,15 @@ static struct strict_check judge_dkim(const struct forecast *f, const struct pla
         return (struct strict_check){STRICT_PASS, STR("pass"), STR(""), STR("")};
     if (silent)
         return (struct strict_check){STRICT_UNKNOWN, STR("temperror"), silent->why, STR("")};
+    bool tenants = planned(index, arena, from_domain).len; /* a domain of ours to sign for */
     return (struct strict_check){
         .verdict = f->spf.result == SPF_PASS ? STRICT_NOTE : STRICT_FAIL,
         .sees = f->count ? str_of(dkim_result_name(f->signatures[0].result)) : STR("none"),
         .why = f->count ? STR("no signature verifies") : STR("the mail is not signed"),
-        .put = STR("")};
+        .put = tenants ? str_printf(arena,
+                                    "a key: sluice dkim keygen %.*s, then tenant { dkim \"%.*s\" { ... } }",
+                                    STR_FMT(from_domain), STR_FMT(from_domain))
+                       : STR("")};
 }
 
 static struct strict_check judge_dmarc(const struct forecast *f, struct str from_domain,
@@ -87,6 +91,6 @@ static struct strict_check judge_dmarc(const struct forecast *f, struct str from
 void strict_mail(const struct forecast *f, struct str from_domain, const struct plan_index *index,
                  struct arena *arena, struct strict_view *view) {
     view->checks[STRICT_SPF] = judge_spf(f, index, arena);
-    view->checks[STRICT_DKIM] = judge_dkim(f, index, arena);
+    view->checks[STRICT_DKIM] = judge_dkim(f, from_domain, index, arena);
     view->checks[STRICT_DMARC] = judge_dmarc(f, from_domain, index, arena);
 }

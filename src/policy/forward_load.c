@@ -2,6 +2,7 @@
 #include "base/map.h"
 #include "mail/address.h"
 #include "policy/load.h"
+#include "policy/signing.h"
 
 static void load_targets(struct loading *l, const struct config_node *section, struct forward *f) {
     struct config_list to = config_list(section, "to");
@@ -53,7 +54,7 @@ static bool delivers(const struct tenant *t) {
 }
 
 struct warned {
-    bool keep, forbidden, srs;
+    bool keep, forbidden, srs, seal;
 };
 
 /* One warning of a kind for each tenant: a thousand forwards have the same cause. */
@@ -70,13 +71,20 @@ static void warn(struct loading *l, const struct config_node *section, const str
                 "(550 5.7.520)",
                 STR_FMT(target->address));
         warned->forbidden = true;
-    } else if (!f->tenant->srs) {
-        if (!warned->srs)
-            config_warn(l->errors, section, "to",
-                        "mail forwarded to \"%.*s\" will fail SPF there: the tenant has no `srs`",
-                        STR_FMT(target->address));
-        warned->srs = true;
+        return;
     }
+    if (!f->tenant->srs && !warned->srs)
+        config_warn(l->errors, section, "to",
+                    "mail forwarded to \"%.*s\" will fail SPF there: the tenant has no `srs`",
+                    STR_FMT(target->address));
+    warned->srs |= !f->tenant->srs;
+    bool sealed = signing_domain_for(f->tenant, f->tenant->domains[0]) != NULL;
+    if (!sealed && !warned->seal)
+        config_warn(l->errors, section, "to",
+                    "mail forwarded to \"%.*s\" gets no seal (ARC), by which it could be believed there: no "
+                    "`dkim` of the tenant signs for %.*s",
+                    STR_FMT(target->address), STR_FMT(f->tenant->domains[0]));
+    warned->seal |= !sealed;
 }
 
 static void check_one(struct loading *l, const struct config_node *section, const struct forward *f,

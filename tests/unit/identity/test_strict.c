@@ -311,6 +311,11 @@ static void test_mail_put(void **state) {
     assert_true(str_starts(view.checks[STRICT_SPF].put, STR("contoso.com. 3600 TXT \"v=spf1 include:")));
     assert_true(str_starts(view.checks[STRICT_DKIM].put, STR("s1._domainkey.contoso.com. 3600 TXT ")));
     assert_true(str_starts(view.checks[STRICT_DMARC].put, STR("_dmarc.contoso.com. 3600 TXT ")));
+    f.count = 0;
+    strict_mail(&f, STR("contoso.com"), index, c.arena, &view);
+    assert_true(str_find(view.checks[STRICT_DKIM].put, STR("sluice dkim keygen contoso.com")) > 0);
+    strict_mail(&f, STR("example.org"), index, c.arena, &view);
+    assert_int_equal(view.checks[STRICT_DKIM].put.len, 0);
     plan_index_free(index);
     configured_free(&c);
 }

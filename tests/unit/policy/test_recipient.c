@@ -283,7 +283,10 @@ static void test_configuration(void **state) {
     static const struct {
         const char *text, *error, *warning; /* NULL: none */
     } cases[] = {
-        {A SRS "forward \"x@a.example\" { to = {\"y@c.example\"} } }", NULL, NULL},
+        {A SRS "forward \"x@a.example\" { to = {\"y@c.example\"} } }", NULL,
+         "gets no seal (ARC), by which it could be believed there: no `dkim` of the tenant signs for "
+         "a.example"},
+        {A SRS "forward \"x@a.example\" { to = {\"y@b.example\"} } }", NULL, NULL},
         {A "forward \"x@a.example\" { to = {\"y@c.example\"} } }", NULL, "will fail SPF there"},
         {A SRS "forward \"x@a.example\" { to = {\"y@a.example\"} }\nforward \"X@A.example\" { to = "
                "{\"y@a.example\"} } }",
@@ -309,7 +312,7 @@ static void test_configuration(void **state) {
         {A SRS "forward \"x@a.example\" { to = {\"y@c.example\"} } policy \"p\" { senders = "
                "{\"z@a.example\"} } policy \"default\" { "
                "forwarding = on } }",
-         NULL, NULL},
+         NULL, "gets no seal"},
         {A "forward \"postmaster\" { to = {\"y@c.example\"} } }", "is no mail address", NULL},
         {A "srs { secrets = {\"\"} } }", "a secret is empty", NULL},
         {A "srs { secrets = {\"short\"} } }", NULL, "a secret is shorter than 16"},
