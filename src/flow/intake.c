@@ -237,8 +237,8 @@ static struct smtp_reply hook_rcpt(void *arg, const struct smtp_session *session
     const struct tenant *tenant;
     struct outcome refusal;
     (void)session;
-    if (!to.domain.len) /* postmaster alone is the postmaster of this node (RFC 5321 4.5.1) */
-        to.whole = str_printf(a->arena, "%.*s@%.*s", STR_FMT(to.local), STR_FMT(t->settings->node));
+    if (!to.domain.len)
+        to.whole = recipient_postmaster(t->settings->policy, t->settings->node, a->arena);
     one.address = str_copy(a->arena, to.whole);
     one.orcpt = rcpt->orcpt.at ? str_copy(a->arena, rcpt->orcpt) : STR("");
     if (milters_refuse(in, &one, &refusal) ||

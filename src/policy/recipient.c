@@ -236,6 +236,16 @@ static bool is_postmaster(const struct policy *p, struct str normal) {
     return str_eq_nocase(a.local, STR("postmaster")) && policy_deliver_of_domain(p, a.domain) != NULL;
 }
 
+struct str recipient_postmaster(const struct policy *p, struct str node, struct arena *arena) {
+    for (struct str domain = node, label; domain.len; (void)str_cut(&domain, '.', &label)) {
+        struct str address = str_printf(arena, "postmaster@%.*s", STR_FMT(domain));
+        struct str normal = address_normal(arena, address);
+        if (normal.at && (forward_of(p, normal) || is_postmaster(p, normal)))
+            return address;
+    }
+    return str_printf(arena, "postmaster@%.*s", STR_FMT(node));
+}
+
 bool recipient_route(const struct policy *p, struct str address, bool outside, int64_t now_wall_ms,
                      struct arena *arena, struct recipient_route *ret, struct outcome *ret_refusal) {
     struct str normal = address_normal(arena, address);

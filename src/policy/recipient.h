@@ -31,6 +31,11 @@ struct recipient_route {
     struct str reason; /* for people: "forwarded by bob@contoso.com"; "" for RECIPIENT_PLAIN */
 };
 
+/* Who reads the mail for `postmaster` without a domain (RFC 5321 4.5.1), on the node of this name: the
+ * postmaster of the nearest accepted domain that the node stands in, and that has a forward for it or a
+ * connector with `deliver`; else the node's own, whom nobody outside reaches. In the arena. */
+struct str recipient_postmaster(const struct policy *, struct str node, struct arena *);
+
 /* `outside`: the client is neither a user nor a connector: only forwards, rewritten addresses and the
  * postmaster (RFC 5321 4.5.1) of an accepted domain that has a connector with `deliver` are taken.
  * True: *ret is set. False: *ret_refusal is the reply to RCPT:

@@ -157,6 +157,15 @@ def test_who_is_taken_from_outside(world):
     assert row["status"] == "Failed" and row["reply"].startswith("550 5.1.1")
 
 
+def test_postmaster_alone(world):
+    """RFC 5321 4.5.1: it is the postmaster of the domain that the node stands in; of none that is somebody else's."""
+    world.start("fabrikam.test")
+    assert refusal(world, CAROL, "postmaster").reply.startswith("550 5")
+    world.daemon.write(world.daemon.config.read_text().replace("mta01.bl2.sluice.test", "mta01.contoso.test"))
+    world.daemon.cli("reload")
+    assert set(copies(world, outside(world, CAROL, "PostMaster"), 1)) == {"postmaster@contoso.test"}
+
+
 def test_without_accept_nothing_is_taken_from_outside(world):
     world.rewrite(listener="")
     world.start("fabrikam.test")

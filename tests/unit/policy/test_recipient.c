@@ -119,6 +119,32 @@ static void test_routes(void **state) {
     fixture_close(&f);
 }
 
+static void test_postmaster_of_the_node(void **state) {
+    static const struct {
+        const char *node, *address;
+    } cases[] = {
+        {"contoso.com", "postmaster@contoso.com"},
+        {"mta1.bl2.Contoso.com", "postmaster@Contoso.com"},
+        {"mta1.northwind.example", "postmaster@mta1.northwind.example"}, /* nobody reads it there */
+        {"mta1.example.net", "postmaster@mta1.example.net"},
+        {"mta1", "postmaster@mta1"},
+    };
+    struct fixture f = open_config(config);
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct str address = recipient_postmaster(f.policy, str_of(cases[i].node), arena);
+        assert_string_equal(str_c(arena, address), cases[i].address);
+        arena_free(arena);
+    }
+    fixture_close(&f);
+    f = open_config("tenant \"a\" { domains = {\"a.example\"} forward \"postmaster@a.example\" { to = "
+                    "{\"ann@b.example\"} } policy \"default\" { forwarding = on } }");
+    assert_true(
+        str_eq(recipient_postmaster(f.policy, STR("mta.a.example"), f.arena), STR("postmaster@a.example")));
+    fixture_close(&f);
+}
+
 static void test_return_paths(void **state) {
     static const struct {
         const char *tenant, *path, *forwarder, *to; /* a connector's name */
@@ -368,10 +394,10 @@ static void test_many(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_routes),   cmocka_unit_test(test_return_paths),
-        cmocka_unit_test(test_no_srs),   cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_rotation), cmocka_unit_test(test_configuration),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_routes),        cmocka_unit_test(test_postmaster_of_the_node),
+        cmocka_unit_test(test_return_paths),  cmocka_unit_test(test_no_srs),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_rotation),
+        cmocka_unit_test(test_configuration), cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
