@@ -112,9 +112,12 @@ static bool not_scanned(struct flow *flow, struct acceptance *a, struct outcome 
 
 static bool scan(struct flow *flow, struct acceptance *a, struct outcome *ret_refusal) {
     struct judgement *j = &a->judged;
-    if (!a->content->copy || !judge_looks(a->settings))
+    if (!judge_looks(a->settings))
         return true;
-    ask(flow, a, &j->scan);
+    if (a->content->copy)
+        ask(flow, a, &j->scan);
+    else
+        j->scan = (struct scan_result){.failed = true, .why = STR("no copy of the message was kept")};
     if (j->scan.failed)
         return not_scanned(flow, a, ret_refusal);
     scanned(flow, a, j);

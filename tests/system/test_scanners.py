@@ -288,6 +288,21 @@ def test_reports_of_our_own_are_not_scanned(make_world, fake):
     assert (row["rule"], row["verdict"], row["score"]) == ("bounce", "clean", None)
 
 
+def test_what_local_programs_send_is_scanned(make_world, fake):
+    scanner = fake()
+    world = make_world(verdict=scanner.config).start("fabrikam.test")
+
+    def send(body):
+        return world.daemon.run("send", "-f", ALICE, BOB, stdin=message(body=body).decode())
+
+    assert send(b"x\r\n").returncode == 0 and scanner.bodies[0].startswith(b"Received: ")
+    scanner.answer = {**scanner.answer, "symbols": {"FAKE_VIRUS": {"score": 0}}}
+    assert 'found malware: FAKE_VIRUS' in send(b"y\r\n").stderr
+    scanner.how = "hangup"
+    assert DEFERRED in send(b"z\r\n").stderr
+    world.receiver.wait(lambda: len(world.receiver.messages) == 1, what="the clean one is delivered")
+
+
 def test_explain_asks_the_scanner(make_world, fake):
     scanner = fake(answer={"action": "add header", "score": 7.5, "symbols": {"BAD_SUBJECT": {"score": 7.5}}})
     world = make_world(verdict=f"{scanner.config} timeout = 300ms")
