@@ -13,8 +13,8 @@
 #include "flow/settle.h"
 #include "flow/suspicion.h"
 #include "rt/fiber.h"
-#include "scan/milter_health.h"
 #include "rt/stream.h"
+#include "scan/milter_health.h"
 #include "trace/trace.h"
 #include <errno.h>
 #include <getopt.h>

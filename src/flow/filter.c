@@ -3,13 +3,14 @@
 #include "alert/alert.h"
 #include "base/clock.h"
 #include "flow/filter_macros.h"
+#include "identity/survey.h"
 #include "mail/mime.h"
 #include "policy/envelope.h"
 #include "scan/milter.h"
 #include "scan/milter_health.h"
 #include <stdlib.h>
 
-enum { FIRST_ROOM = 16, ARGUMENTS_MAX = 16, HELD_MAX = 400 };
+enum { FIRST_ROOM = 16, ARGUMENTS_MAX = 16, HELD_MAX = 400, NAME_MS = 3000 };
 
 struct filter {
     struct filter_view view; /* what macros are taken from */
@@ -77,7 +78,10 @@ struct filter *filter_new(struct flow *flow, struct settings *settings, struct s
         return NULL;
     struct filter *f = xcalloc(1, sizeof *f);
     f->flow = flow;
-    f->view = (struct filter_view){.settings = settings, .listener = listener};
+    f->view = (struct filter_view){.settings = settings,
+                                   .listener = listener,
+                                   .client_name = STR("localhost"),
+                                   .client_resolve = STR("OK")};
     f->calls = (struct milter_calls){
         .arg = f, .macro = macro, .failed = failed, .worked = worked, .resolver = flow_here(flow)->resolver};
     f->chain = milters_new(&settings->milters, listener, &f->calls);
@@ -102,6 +106,15 @@ struct filter *filter_free(struct filter *f) {
 
 /* ---- the session ---- */
 
+/* Of a connection or its name: there is no message yet that would be traced. */
+static void log_refusal(struct filter *f, const struct milter_result *r) {
+    struct arena *arena = f->view.session->arena;
+    char ip[IP_TEXT_SIZE];
+    log_event(f->flow->log, LOG_INFO, "session refused", "client", ip_text(&f->view.session->peer, ip),
+              "reply", str_c(arena, outcome_line(arena, &r->reply)), "why",
+              str_c(arena, str_printf(arena, "milter %.*s", STR_FMT(r->milter))), NULL);
+}
+
 /* What a result is to the client. */
 static struct outcome answer(struct filter *f, const struct milter_result *r) {
     struct acceptance *a = f->message;
@@ -109,20 +122,43 @@ static struct outcome answer(struct filter *f, const struct milter_result *r) {
         return passes;
     if (!r->failed)
         milter_service_count(f->flow->milters, r->milter, MILTER_COUNT_REFUSED);
-    if (a)
+    if (!a)
+        log_refusal(f, r);
+    else
         a->refused_why =
             str_printf(a->arena, r->failed ? "milter %.*s failed" : "milter %.*s", STR_FMT(r->milter));
     return r->reply;
 }
 
-struct outcome filter_connect(struct filter *f, const struct smtp_session *session) {
+/* By its PTR, when that is confirmed; else its address in brackets, as Sendmail has it. */
+static void name_client(struct filter *f, const struct smtp_session *session) {
+    struct filter_view *v = &f->view;
     char ip[IP_TEXT_SIZE];
+    struct fcrdns names = {.state = FCRDNS_RIGHT, .name = STR("localhost")};
+    struct ip localhost[2];
+    int64_t timeout = f->settings->dns.timeout_ms < NAME_MS ? f->settings->dns.timeout_ms : NAME_MS;
+    ip_parse(STR("127.0.0.1"), &localhost[0]), ip_parse(STR("::1"), &localhost[1]);
+    if (!ip_eq(&session->peer, &localhost[0]) && !ip_eq(&session->peer, &localhost[1]))
+        fcrdns_ask(flow_here(f->flow)->resolver, &session->peer, timeout, session->arena, &names);
+    static const char *const words[] = {[FCRDNS_RIGHT] = "OK",
+                                        [FCRDNS_NO_PTR] = "FAIL",
+                                        [FCRDNS_NOT_CONFIRMED] = "FORGED",
+                                        [FCRDNS_UNASKED] = "TEMP"};
+    v->client_name = names.state == FCRDNS_RIGHT
+                         ? names.name
+                         : str_printf(session->arena, "[%s]", ip_text(&session->peer, ip));
+    v->client_ptr = names.name;
+    v->client_resolve = str_of(words[names.state]);
+}
+
+struct outcome filter_connect(struct filter *f, const struct smtp_session *session) {
     struct milter_result r;
     if (!f)
         return passes;
     f->view.session = session;
+    name_client(f, session);
     struct milter_client client = {
-        .hostname = str_printf(session->arena, "[%s]", ip_text(&session->peer, ip)),
+        .hostname = f->view.client_name,
         .ip = session->peer,
         .port = session->peer_port,
     };

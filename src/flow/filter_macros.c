@@ -42,22 +42,29 @@ static struct str client_address(const struct filter_view *v, struct arena *aren
 }
 
 static struct str client_name(const struct filter_view *v, struct arena *arena) {
-    char ip[IP_TEXT_SIZE];
-    return v->session ? str_printf(arena, "[%s]", ip_text(&v->session->peer, ip)) : STR("localhost");
+    (void)arena;
+    return v->client_name;
+}
+
+static struct str client_ptr(const struct filter_view *v, struct arena *arena) {
+    (void)arena;
+    return given(v->client_ptr);
 }
 
 static struct str client_full(const struct filter_view *v, struct arena *arena) {
-    return v->session ? client_name(v, arena) : STR("localhost [127.0.0.1]");
+    struct str address = client_address(v, arena);
+    return str_starts(v->client_name, STR("["))
+               ? v->client_name
+               : str_printf(arena, "%.*s [%.*s]", STR_FMT(v->client_name), STR_FMT(address));
 }
 
 static struct str client_port(const struct filter_view *v, struct arena *arena) {
     return v->session ? port_text(v->session->peer_port, arena) : STR_NULL;
 }
 
-/* We don't ask who it says to be. */
 static struct str client_resolve(const struct filter_view *v, struct arena *arena) {
     (void)arena;
-    return v->session ? STR("FAIL") : STR("OK");
+    return v->client_resolve;
 }
 
 static struct str tls_version(const struct filter_view *v, struct arena *arena) {
@@ -126,6 +133,7 @@ static const struct {
     {{"{if_addr}", 9}, local_address},
     {{"{client_addr}", 13}, client_address},
     {{"{client_name}", 13}, client_name},
+    {{"{client_ptr}", 12}, client_ptr},
     {{"{client_port}", 13}, client_port},
     {{"{client_resolve}", 16}, client_resolve},
     {{"{tls_version}", 13}, tls_version},

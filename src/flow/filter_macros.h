@@ -8,6 +8,9 @@ struct filter_view {
     const struct settings *settings;
     struct str listener;                /* "" : the API's socket */
     const struct smtp_session *session; /* NULL: a submission */
+    struct str client_name;             /* confirmed, or "[192.0.2.1]" */
+    struct str client_ptr;              /* as its PTR says, whether true or not; "" : it has none */
+    struct str client_resolve;          /* OK, FAIL, FORGED, TEMP, as Sendmail says it */
     const struct acceptance *a;         /* the message at hand; NULL: none */
     struct str rcpt;                    /* the recipient at hand; at == NULL: none */
 };

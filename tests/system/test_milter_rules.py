@@ -25,6 +25,8 @@ def filtered(make_world, keys):  # noqa: F811
         milter = milters.Obedient(world.folder / "m.sock")
         open_ones.append(milter)
         prepare(world, keys, extra=SRS + "\n" + section(milter.socket, more=more))
+        names = world.folder / "zone"
+        names.write_text(names.read_text() + "1.20.0.127.in-addr.arpa. IN PTR host.sender.test.\n")
         world.start("fabrikam.test", "tailspin.test")
         return world, milter
 

@@ -11,10 +11,13 @@ from lab import milters
 from lab.client import Refused, message
 from lab.signing import Judges, Key, modules_missing
 from lab.waiting import until
-from lab.world import ADDRESSES, zone
+from lab.world import ADDRESSES, ON_PREM, PLAIN, zone
 
 ALICE, BOB, DORA = "alice@contoso.test", "bob@fabrikam.test", "dora@tailspin.test"
 LATER = "451 4.7.1 Service unavailable - try again later"
+
+
+NAMES = "1.3.0.127.in-addr.arpa. IN PTR mail.contoso.test.\n2.3.0.127.in-addr.arpa. IN PTR mail.contoso.test.\n"  # of ON_PREM; a lie
 
 
 def section(socket, name="one", more=""):
@@ -26,6 +29,7 @@ def obedient(world):
     why = milters.library_missing()
     if why:
         missing(why)
+    (world.folder / "zone").write_text(zone(extra=NAMES))
     with milters.Obedient(world.folder / "m.sock") as milter:
         world.rewrite(extra=section(milter.socket))
         yield milter
@@ -56,7 +60,7 @@ def test_what_it_is_told(world, obedient):
     with world.submission(tls=True) as client:
         trace_id = client.send(ALICE, BOB, orders(), "BODY=8BITMIME", "NOTIFY=FAILURE")
     connect, = obedient.told("connect")
-    assert connect["hostname"] == "[127.0.0.1]" and connect["address"] == "127.0.0.1"
+    assert connect["hostname"] == "localhost" and connect["address"] == "127.0.0.1"
     assert connect["macros"] == {"j": "mta01.bl2.sluice.test", "{daemon_name}": "submission", "{client_addr}": "127.0.0.1", "v": "Sluice"}
     plain, tls = obedient.told("helo")
     assert plain["macros"]["{tls_version}"] is None and tls["macros"]["{tls_version}"] == "TLSv1.3" and tls["macros"]["{cipher}"]
@@ -69,6 +73,15 @@ def test_what_it_is_told(world, obedient):
     assert [name for name, _ in told["fields"]] == ["From", "To", "Subject", "Date", "Message-ID", "X-A", "X-A", "X-A"]
     assert told["size"] == len(b"Hello.\r\n")
     assert arrived(world).body == b"Hello.\r\n"
+
+
+@pytest.mark.parametrize("source, name, resolve", [(ON_PREM, "mail.contoso.test", "OK"), (PLAIN, f"[{PLAIN}]", "FORGED"), ("127.0.3.9", "[127.0.3.9]", "FAIL")])
+def test_the_name_of_a_client_is_confirmed(world, obedient, source, name, resolve):
+    world.start("fabrikam.test")
+    with world.connector(source):
+        pass
+    connect, = obedient.told("connect")
+    assert (connect["hostname"], connect["resolve"]) == (name, resolve)
 
 
 REFUSALS = {
@@ -174,7 +187,7 @@ def test_the_body_is_replaced_and_signed(make_world, folder):
     world = make_world()
     key = Key("contoso.test", "s1")
     key.file(world.folder / "s1.pem")
-    (world.folder / "zone").write_text(zone(extra=key.zone_line()))
+    (world.folder / "zone").write_text(zone(extra=NAMES + key.zone_line()))
     with milters.Obedient(world.folder / "m.sock") as milter:
         world.rewrite(extra=section(milter.socket), tenant='dkim "contoso.test" { selector = "s1"  key = "s1.pem" }')
         world.start("fabrikam.test")
@@ -327,7 +340,7 @@ def test_opendkim_signs(make_world):
     world = make_world()
     ours, theirs = Key("contoso.test", "s1"), Key("contoso.test", "od")
     ours.file(world.folder / "s1.pem"), theirs.file(world.folder / "od.pem")
-    (world.folder / "zone").write_text(zone(extra=ours.zone_line() + theirs.zone_line()))
+    (world.folder / "zone").write_text(zone(extra=NAMES + ours.zone_line() + theirs.zone_line()))
     with milters.OpenDkim(world.folder / "dkim.sock", world.folder, "Mode s", "Domain contoso.test", "Selector od", f"KeyFile {world.folder}/od.pem",
                           "InternalHosts 127.0.0.0/8", "OversignHeaders From") as milter:
         world.rewrite(extra=section(milter.socket), tenant='dkim "contoso.test" { selector = "s1"  key = "s1.pem" }')
@@ -347,6 +360,7 @@ def test_opendkim_signs(make_world):
 @pytest.mark.parametrize("action", ["Reject", "Quarantine", "Blackhole", "Defer"])
 def test_clamav(world, action):
     """clamav-milter before a clamd with one signature."""
+    (world.folder / "zone").write_text(zone(extra=NAMES))
     if not (shutil.which("clamd", path="/usr/sbin") and shutil.which("clamav-milter", path="/usr/sbin")):
         missing("clamav-daemon and clamav-milter are not installed (tools/setup test)")
     with milters.ClamAv(world.folder, f"OnInfected {action}", "RejectMsg Found %v", "AddHeader Replace") as milter:
@@ -416,8 +430,16 @@ def half_a_packet(self, connection):
 FAILURES = [garbage, closes_at_once, closes_in_the_message, garbage_at_the_end, floods, half_a_packet]
 
 
+@pytest.fixture
+def named(world):
+    """The usual world, in which clients have names."""
+    (world.folder / "zone").write_text(zone(extra=NAMES))
+    return world
+
+
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda f: f.__name__)
-def test_a_failure_defers(world, failure):
+def test_a_failure_defers(named, failure):
+    world = named
     with milters.Rude(failure) as milter:
         world.rewrite(extra=section(milter.socket))
         world.start("fabrikam.test")
@@ -432,7 +454,8 @@ def test_a_failure_defers(world, failure):
 
 
 @pytest.mark.parametrize("how", ["accept", "reject"])
-def test_on_failure(world, how):
+def test_on_failure(named, how):
+    world = named
     with milters.Rude(garbage_at_the_end) as milter:
         world.rewrite(extra=section(milter.socket, more=f"on-failure = {how}"))
         world.start("fabrikam.test")
@@ -446,7 +469,8 @@ def test_on_failure(world, how):
                 assert refused.value.reply == "550 5.7.1 Service unavailable"
 
 
-def test_a_slow_one_defers(world):
+def test_a_slow_one_defers(named):
+    world = named
     with milters.Rude(nothing) as milter:
         world.rewrite(extra=section(milter.socket).replace("connect-timeout = 5s", "connect-timeout = 300ms"))
         world.start("fabrikam.test")
@@ -456,7 +480,8 @@ def test_a_slow_one_defers(world):
         assert (refused.value.stage, refused.value.reply) == ("MAIL", LATER)
 
 
-def test_one_that_is_dead_comes_back(world):
+def test_one_that_is_dead_comes_back(named):
+    world = named
     why = milters.library_missing()
     if why:
         missing(why)

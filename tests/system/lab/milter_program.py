@@ -21,7 +21,7 @@ class Obedient(Milter.Base):
 
     def connect(self, hostname, family, address):
         tell(event="connect", hostname=hostname, address=address[0] if isinstance(address, tuple) else address,
-             macros=self.macros("j", "{daemon_name}", "{client_addr}", "v"))
+             resolve=self.getsymval("{client_resolve}"), macros=self.macros("j", "{daemon_name}", "{client_addr}", "v"))
         return Milter.CONTINUE
 
     def hello(self, name):

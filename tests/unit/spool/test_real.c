@@ -168,8 +168,8 @@ static void test_outcomes_hold(void **state) {
     spool_close(s);
 }
 
-/* A message that is held when it is accepted stays so, whatever happens to the process, until somebody lets go
- * of each recipient. */
+/* A message that is held when it is accepted stays so, whatever happens to the process, until somebody lets
+ * go of each recipient. */
 static void test_held_from_the_start(void **state) {
     struct place *p = *state;
     static struct seen seen;
