@@ -60,8 +60,9 @@ struct alert {
     struct str samples;     /* a few lines of evidence; "": none */
     const struct str *also; /* addresses that hear of it by mail besides (a policy's `notify`) */
     size_t also_count;
-    bool over;   /* it has ended; one that was never raised is not told */
-    int64_t now; /* ms since the epoch; 0: the wall clock */
+    bool over;     /* it has ended; one that was never raised is not told */
+    int64_t now;   /* ms since the epoch; 0: the wall clock */
+    int64_t until; /* it ends by itself then, and nobody is told: the text said so; 0: no */
 };
 
 /* Any thread. Copies, never waits. What finds no room is counted and logged, with what it says. A NULL
@@ -74,9 +75,12 @@ struct str alert_word(enum alert_kind);
 enum alert_kind alert_of_word(struct str);
 struct str alert_title(enum alert_kind);
 enum alert_level alert_level(enum alert_kind);
-/* A state that lasts until `over`; else an event, which ends by itself when it has not been raised for a day.
- */
+/* A state that lasts until `over` (or `until`); else an event, which ends by itself when it has not been
+ * raised for a day. */
 bool alert_lasts(enum alert_kind);
+/* A state that is raised again after a restart when it still lasts: who watches over it has forgotten that it
+ * did, and can't say that it is over. */
+bool alert_watched(enum alert_kind);
 /* May a tenant hear of it, when it is the tenant's? Not of what our addresses and programs do. */
 bool alert_for_tenants(enum alert_kind);
 /* "info", "warning", "alarm" */

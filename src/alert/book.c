@@ -161,6 +161,8 @@ enum book_say book_raise(struct book *book, const struct alert *a, int64_t now,
     if (e->ended)
         set_open(book, e, 0);
     e->last = now;
+    e->until = a->until;
+    e->restored = 0;
     e->count++;
     e->unsaid++;
     e->dirty = true;
@@ -187,12 +189,23 @@ void book_told(struct book *book, const struct book_entry *entry, int64_t now) {
     keep_text(e, STR_NULL);
 }
 
+/* When it ended by itself; 0: it hasn't. */
+static int64_t faded(const struct book_entry *e, int64_t now) {
+    int64_t seen = e->restored > e->last ? e->restored : e->last;
+    if (e->until && now >= e->until)
+        return e->until;
+    if ((alert_lasts(e->kind) && !e->restored) || now < seen + DAY_MS)
+        return 0;
+    return e->last > 0 ? e->last : 1;
+}
+
 const struct book_entry *book_due(struct book *book, int64_t now) {
     while (book->at < book->count) {
         struct book_entry *e = book->entries[book->at];
         int64_t until = quiet_until(book, e, now);
-        if (!e->ended && !alert_lasts(e->kind) && now >= until && now >= e->last + DAY_MS)
-            set_open(book, e, e->last > 0 ? e->last : 1);
+        int64_t end_at = e->ended ? 0 : faded(e, now);
+        if (end_at)
+            set_open(book, e, end_at);
         if (e->ended && now >= until) {
             forget(book, book->at); /* another takes its place */
             continue;
@@ -205,7 +218,7 @@ const struct book_entry *book_due(struct book *book, int64_t now) {
     return NULL;
 }
 
-void book_restore(struct book *book, const struct book_entry *from) {
+void book_restore(struct book *book, const struct book_entry *from, int64_t now) {
     if (find(book, from->kind, str_of(from->subject)) || book->count == book->options.entries)
         return;
     struct book_entry *e = insert(book, from->kind, str_of(from->subject), str_of(from->tenant));
@@ -218,6 +231,8 @@ void book_restore(struct book *book, const struct book_entry *from) {
     e->unsaid = from->unsaid;
     e->tellings = from->tellings;
     e->heard = from->heard;
+    e->until = from->until;
+    e->restored = alert_watched(from->kind) ? now : 0;
     e->dirty = false;
     book_ids_after(book, from->id);
 }

@@ -25,13 +25,15 @@ struct book_entry {
     const char *subject, *tenant; /* NUL-terminated */
     int64_t first, last, told;    /* raised first, last; told last */
     int64_t ended;                /* 0: open */
+    int64_t until;                /* ends by itself; 0: no */
     uint64_t count;               /* raised, all in all */
     uint64_t unsaid;              /* of these since the last telling */
     unsigned tellings;
-    bool heard; /* that it is open was told */
-    bool dirty; /* changed since book_clean */
-    char *text; /* of the last raise, when that was not told and has to be; else NULL */
-    char *key;  /* the map's */
+    int64_t restored; /* of an earlier run, and not raised in this one: since then; else 0 */
+    bool heard;       /* that it is open was told */
+    bool dirty;       /* changed since book_clean */
+    char *text;       /* of the last raise, when that was not told and has to be; else NULL */
+    char *key;        /* the map's */
 };
 
 struct book;
@@ -66,8 +68,9 @@ const struct book_entry *book_due(struct book *, int64_t now);
 /* It was told at `now`. For FIRST, AGAIN and OVER. */
 void book_told(struct book *, const struct book_entry *, int64_t now);
 
-/* An entry of an earlier run. Strings are copied; `id` must be new to the book. */
-void book_restore(struct book *, const struct book_entry *);
+/* An entry of an earlier run. Strings are copied; `id` must be new to the book. A state that is watched
+ * (alert_watched) fades as an event does until it is raised again. */
+void book_restore(struct book *, const struct book_entry *, int64_t now);
 
 /* Walks the dirty entries, and cleans them. */
 void book_clean(struct book *, void (*each)(void *arg, const struct book_entry *), void *arg);

@@ -489,7 +489,7 @@ static void one_round(struct alerts *a, struct alert_item *items, bool urgent) {
 
 static void restore(void *arg, const struct book_entry *e) {
     struct alerts *a = arg;
-    book_restore(a->book, e);
+    book_restore(a->book, e, clock_wall_ms());
     a->forgets = ++a->restored >= RESTORE_MAX;
 }
 

@@ -46,7 +46,8 @@ struct alert_item *alert_item_new(const struct alert *a) {
     struct alert_item *item = xcalloc(1, sizeof *item + bytes);
     char *at = (char *)(item + 1);
     item->bytes = sizeof *item + bytes;
-    item->alert = (struct alert){.kind = a->kind, .over = a->over, .now = a->now ? a->now : clock_wall_ms()};
+    item->alert = (struct alert){
+        .kind = a->kind, .over = a->over, .until = a->until, .now = a->now ? a->now : clock_wall_ms()};
     item->alert.subject = keep(&at, strings[0]);
     item->alert.tenant = keep(&at, strings[1]);
     item->alert.text = keep(&at, strings[2]);

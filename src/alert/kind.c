@@ -20,18 +20,13 @@ struct str alert_title(enum alert_kind kind) {
 }
 enum alert_level alert_level(enum alert_kind kind) { return kinds[known(kind) ? kind : ALERT_NONE].level; }
 
+bool alert_watched(enum alert_kind kind) {
+    return kind == ALERT_SOURCE_LISTED || kind == ALERT_SOURCE_UNCONFIRMED || kind == ALERT_IDENTITY_FAULT ||
+           kind == ALERT_SCANNER_DOWN;
+}
+
 bool alert_lasts(enum alert_kind kind) {
-    switch (kind) {
-    case ALERT_SOURCE_LISTED:
-    case ALERT_SOURCE_UNCONFIRMED:
-    case ALERT_IDENTITY_FAULT:
-    case ALERT_SENDER_RESTRICTED:
-    case ALERT_TENANT_RESTRICTED:
-    case ALERT_SCANNER_DOWN:
-        return true;
-    default:
-        return false;
-    }
+    return alert_watched(kind) || kind == ALERT_SENDER_RESTRICTED || kind == ALERT_TENANT_RESTRICTED;
 }
 
 bool alert_for_tenants(enum alert_kind kind) {

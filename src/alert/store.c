@@ -16,7 +16,7 @@ static const char schema[] =
     "CREATE TABLE alert (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL COLLATE NOCASE,"
     " tenant TEXT NOT NULL COLLATE NOCASE, text TEXT, advice TEXT, samples TEXT, first INTEGER NOT NULL,"
     " last INTEGER NOT NULL, told INTEGER NOT NULL, ended INTEGER NOT NULL, count INTEGER NOT NULL,"
-    " unsaid INTEGER NOT NULL, tellings INTEGER NOT NULL, heard INTEGER NOT NULL);"
+    " unsaid INTEGER NOT NULL, tellings INTEGER NOT NULL, heard INTEGER NOT NULL, until INTEGER NOT NULL);"
     "CREATE INDEX alert_subject ON alert (subject, last);"
     "CREATE INDEX alert_last ON alert (last);"
     "CREATE INDEX alert_open ON alert (kind, subject) WHERE ended = 0;"
@@ -30,11 +30,13 @@ static const char *const sql[STATEMENTS] = {
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     /* What is only counted has no text: the one that was told stays. */
-    [PUT] = "INSERT INTO alert (id, kind, subject, tenant, first, last, told, ended, count, unsaid, tellings,"
-            " heard, text, advice, samples) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"
-            " ON CONFLICT (id) DO UPDATE SET last = ?6, told = ?7, ended = ?8, count = ?9, unsaid = ?10,"
-            " tellings = ?11, heard = ?12, text = ifnull(?13, text), advice = ifnull(?14, advice),"
-            " samples = ifnull(?15, samples)",
+    [PUT] =
+        "INSERT INTO alert (id, kind, subject, tenant, first, last, told, ended, count, unsaid, tellings,"
+        " heard, until, text, advice, samples) VALUES "
+        "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)"
+        " ON CONFLICT (id) DO UPDATE SET last = ?6, told = ?7, ended = ?8, count = ?9, unsaid = ?10,"
+        " tellings = ?11, heard = ?12, until = ?13, text = ifnull(?14, text), advice = ifnull(?15, advice),"
+        " samples = ifnull(?16, samples)",
     [PUT_UNSENT] = "INSERT OR REPLACE INTO unsent (hook, call, body, created) VALUES (?, ?, ?, ?)",
     [DROP_UNSENT] = "DELETE FROM unsent WHERE hook = ? AND call = ?",
     [END_OPEN] = "UPDATE alert SET ended = ?3, heard = 0 WHERE kind = ?1 AND subject = ?2 AND ended = 0",
@@ -248,16 +250,16 @@ static int put(struct alert_store *store, const struct store_write *w) {
     sqlite3_stmt *s = store->statements[PUT];
     const int64_t numbers[] = {
         e->first, e->last, e->told, e->ended, (int64_t)e->count, (int64_t)e->unsaid, (int64_t)e->tellings,
-        e->heard};
+        e->heard, e->until};
     sqlite3_bind_int64(s, 1, (int64_t)e->id);
     bind(s, 2, alert_word(e->kind));
     bind(s, 3, str_of(e->subject));
     bind(s, 4, str_of(e->tenant));
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 9; i++)
         sqlite3_bind_int64(s, 5 + i, numbers[i]);
-    bind(s, 13, w->text);
-    bind(s, 14, w->advice);
-    bind(s, 15, w->samples);
+    bind(s, 14, w->text);
+    bind(s, 15, w->advice);
+    bind(s, 16, w->samples);
     return run(s);
 }
 
@@ -341,13 +343,14 @@ static void read_entry(sqlite3_stmt *s, struct book_entry *e) {
         .unsaid = (uint64_t)sqlite3_column_int64(s, 9),
         .tellings = (unsigned)sqlite3_column_int64(s, 10),
         .heard = sqlite3_column_int(s, 11),
+        .until = sqlite3_column_int64(s, 12),
     };
 }
 
 static int restore_once(struct alert_store *store, int64_t since, size_t limit,
                         void (*each)(void *, const struct book_entry *), void *arg, uint64_t *ret_last_id) {
     static const char text[] = "SELECT id, kind, subject, tenant, first, last, told, ended, count, unsaid, "
-                               "tellings, heard FROM alert"
+                               "tellings, heard, until FROM alert"
                                " WHERE ended = 0 OR ended > ?1 ORDER BY ended = 0 DESC, last DESC LIMIT ?2";
     sqlite3_stmt *s = NULL, *last = NULL;
     struct book_entry e;

@@ -7,6 +7,8 @@
 #include "policy/limit_policy.h"
 #include "seeded_bug.h"
 
+enum { DAY_MS = 24 * 3600 * 1000 };
+
 /* ---- The question ---- */
 
 static bool came_back(const struct envelope *e, const struct envelope_copy *copy) {
@@ -228,6 +230,7 @@ void allowance_tell(void *arg, const struct sending_note *note) {
     struct arena *arena = arena_new(0);
     const struct sending_policy *p = policy_of(policy_tenant(settings->policy, note->tenant), note);
     bool notify = p && note->change == SENDER_RESTRICT;
+    bool today = note->change == SENDER_RESTRICT && note->event.action == LIMIT_RESTRICT_TODAY;
     alert_raise(flow->alerts, &(struct alert){
                                   .kind = kind_of(note),
                                   .subject = note->name,
@@ -237,6 +240,7 @@ void allowance_tell(void *arg, const struct sending_note *note) {
                                   .also = notify ? p->notify : NULL,
                                   .also_count = notify ? p->notify_count : 0,
                                   .now = note->event.now,
+                                  .until = today ? (note->event.now / DAY_MS + 1) * DAY_MS : 0,
                               });
     arena_free(arena);
     settings_unref(settings);

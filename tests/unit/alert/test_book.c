@@ -177,12 +177,62 @@ static void test_restart(void **state) {
     assert_int_equal(kept.id, 7);
     book_free(book);
     book = book_new(&(struct book_options){.quiet_ms = HOUR});
-    book_restore(book, &kept);
+    book_restore(book, &kept, START + MINUTE);
     assert_int_equal(book_open_count(book, LISTED), 1);
     assert_int_equal(raise(book, LISTED, "192.0.2.9", START + MINUTE, false), BOOK_QUIET);
     assert_int_equal(raise(book, LISTED, "192.0.2.9", START + HOUR, false), BOOK_AGAIN);
     assert_int_equal(raise(book, LISTED, "192.0.2.9", START + HOUR, true), BOOK_OVER);
     assert_int_equal(book_next_id(book), 8);
+    book_free(book);
+}
+
+/* Who watches over a state says after a restart whether it lasts; else it ends within a day. */
+static void test_forgotten_states(void **state) {
+    static const struct {
+        enum alert_kind kind;
+        int64_t raised; /* after the restart; 0: not */
+        bool open;      /* a day and an hour after it */
+    } cases[] = {
+        {ALERT_SOURCE_LISTED, 0, false},    {ALERT_SOURCE_LISTED, HOUR, true},
+        {ALERT_SENDER_RESTRICTED, 0, true}, {ALERT_SCANNER_DOWN, 0, false},
+        {ALERT_TENANT_RESTRICTED, 0, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct book *book = book_new(&(struct book_options){.quiet_ms = HOUR});
+        struct book_entry old = {.id = 3,
+                                 .kind = cases[i].kind,
+                                 .subject = "a",
+                                 .tenant = "",
+                                 .first = START - 9 * DAY,
+                                 .last = START - 9 * DAY,
+                                 .told = START - 9 * DAY,
+                                 .tellings = 1,
+                                 .heard = true};
+        book_restore(book, &old, START);
+        assert_null(book_due(book, START + HOUR));
+        assert_int_equal(book_open_count(book, cases[i].kind), 1);
+        if (cases[i].raised)
+            assert_int_equal(raise(book, cases[i].kind, "a", START + cases[i].raised, false), BOOK_AGAIN);
+        assert_null(book_due(book, START + DAY + HOUR));
+        assert_int_equal(book_open_count(book, cases[i].kind), cases[i].open);
+        book_free(book);
+    }
+}
+
+/* What says when it ends: a restriction until the next day. */
+static void test_until(void **state) {
+    const struct book_entry *entry;
+    struct alert a = {.kind = ALERT_SENDER_RESTRICTED, .subject = STR("bob"), .until = START + 6 * HOUR};
+    struct book *book = book_new(&(struct book_options){.quiet_ms = HOUR});
+    (void)state;
+    assert_int_equal(book_raise(book, &a, START, &entry), BOOK_FIRST);
+    book_told(book, entry, START);
+    assert_null(book_due(book, START + 6 * HOUR - 1));
+    assert_int_equal(book_open_count(book, ALERT_SENDER_RESTRICTED), 1);
+    assert_null(book_due(book, START + 6 * HOUR));
+    assert_int_equal(book_open_count(book, ALERT_SENDER_RESTRICTED), 0);
+    assert_int_equal(raise(book, ALERT_SENDER_RESTRICTED, "bob", START + 7 * HOUR, false), BOOK_FIRST);
     book_free(book);
 }
 
@@ -215,10 +265,8 @@ static void test_budget(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stories),
-        cmocka_unit_test(test_bound),
-        cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_stories),          cmocka_unit_test(test_bound), cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_forgotten_states), cmocka_unit_test(test_until), cmocka_unit_test(test_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
