@@ -355,6 +355,7 @@ static int commit(struct flow *flow, const struct acceptance *a, struct spool_me
     message->body_size = spool_body_size(a->content->body) + a->prefix.len;
     if (message->group_count) {
         latch_init(&wait.latch);
+        allowance_count(flow, a->allowance);
         spool_commit(flow->spool, message, content_take(a->content), committed, &wait);
         latch_wait(&wait.latch);
         if (wait.error)
@@ -430,6 +431,7 @@ struct outcome accept_message(struct flow *flow, struct acceptance *a) {
     struct outcome result = allowance_ask(flow, a, &allowance);
     if (result.fate != OUTCOME_DONE)
         return result;
+    a->allowance = &allowance;
     result = accept_allowed(flow, a, allowance.question.sender);
     if (result.fate != OUTCOME_LATER)
         suspicion_judged(flow, a, &allowance.question, result.fate == OUTCOME_DONE);

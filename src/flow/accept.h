@@ -45,6 +45,7 @@ struct acceptance {
     enum spool_ret ret;
     uint8_t flags;                    /* SPOOL_8BITMIME ... */
     struct str references;            /* of a report: the trace id that it is about; else empty */
+    struct allowance *allowance;      /* while accept_message runs */
     int64_t hold_until;               /* wall ms: it waits for its turn (allowance.h); 0: it doesn't */
     struct str hold_why, refused_why; /* for the trace; "" : nothing beyond the reply */
     struct str quarantine;            /* why it is held until an operator lets it go; "" : it isn't */

@@ -117,6 +117,7 @@ static void raise_near(struct flow *flow, const struct allowance *w) {
 
 struct outcome allowance_ask(struct flow *flow, struct acceptance *a, struct allowance *ret) {
     struct limit_decision *decision = &ret->answer.decision;
+    ret->counting = false;
     allowance_question(a, &ret->question);
     sending_ask(flow->sending, &ret->question, a->arena, &ret->answer);
     if (decision->warned)
@@ -138,9 +139,14 @@ struct outcome allowance_ask(struct flow *flow, struct acceptance *a, struct all
     return (struct outcome){.fate = OUTCOME_DONE};
 }
 
-void allowance_settle(struct flow *flow, const struct acceptance *a, const struct allowance *w,
-                      bool committed) {
-    int error = sending_settle(flow->sending, &w->answer.ticket, committed);
+void allowance_count(struct flow *flow, struct allowance *w) {
+    w->counting = true;
+    sending_count_begin(flow->sending, &w->answer.ticket, &w->count);
+}
+
+void allowance_settle(struct flow *flow, const struct acceptance *a, struct allowance *w, bool committed) {
+    int error = w->counting ? sending_count_end(&w->count, committed)
+                            : sending_settle(flow->sending, &w->answer.ticket, committed);
     if (error) /* it is in the spool, so the client must hear 250; nothing more is taken until this works */
         log_event(flow->log, LOG_ERROR, "accepted, but its count is not on disk", "trace_id", a->id.text,
                   "error", error_text(error), NULL);

@@ -20,13 +20,17 @@
 struct allowance {
     struct limit_question question;
     struct limit_answer answer;
+    struct sending_count count;
+    bool counting;
 };
 
 /* From a fiber, once the content has ended and the envelope is complete. DONE: it may go, perhaps not before
  * a->hold_until; then allowance_settle is due. Else the reply; a->refused_why says more for the trace. */
 struct outcome allowance_ask(struct flow *, struct acceptance *, struct allowance *ret);
+/* Just before the spool's commit: its count goes to disk meanwhile. */
+void allowance_count(struct flow *, struct allowance *);
 /* Once after each allowance_ask that was DONE. Committed: returns when it is counted on disk. */
-void allowance_settle(struct flow *, const struct acceptance *, const struct allowance *, bool committed);
+void allowance_settle(struct flow *, const struct acceptance *, struct allowance *, bool committed);
 
 /* At MAIL: false when the sender, its connector or its tenant is restricted, with the reply. */
 bool allowance_may_begin(struct flow *, struct acceptance *, struct outcome *ret_refusal);

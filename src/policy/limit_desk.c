@@ -3,9 +3,24 @@
 
 #include <stdlib.h>
 
+#define HOUR INT64_C(3600000)
+#define DAY INT64_C(86400000)
+
+enum { UNDONE_MOST = 1024 };
+
+/* Counted, but not sent: taken off again when somebody looks. The windows can't give anything back. */
+struct undone {
+    uint64_t key;
+    int64_t at;
+    struct limit_use use;
+    char *tenant;
+};
+
 struct limit_desk {
     struct limit_kept kept;
     struct limit_store *store;
+    struct undone undone[UNDONE_MOST]; /* the oldest first */
+    size_t undone_count;
 };
 
 /* How precisely a tenant without a limit is counted. */
@@ -35,6 +50,8 @@ struct limit_desk *limit_desk_close(struct limit_desk *d) {
     limit_table_free(d->kept.senders);
     limit_tenants_free(d->kept.tenants);
     sender_book_free(d->kept.book);
+    for (size_t i = 0; i < d->undone_count; i++)
+        free(d->undone[i].tenant);
     free(d);
     return NULL;
 }
@@ -52,6 +69,66 @@ static enum sender_cause cause_of(enum limit_name n) {
     default:
         return CAUSE_NONE;
     }
+}
+
+/* ---- What was not sent in the end ---- */
+
+static void forget_undone(struct limit_desk *d, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        free(d->undone[i].tenant);
+    d->undone_count -= count;
+    memmove(d->undone, d->undone + count, d->undone_count * sizeof *d->undone);
+}
+
+void limit_desk_undo(struct limit_desk *d, const struct limit_ticket *t, int64_t now) {
+    if (d->undone_count == UNDONE_MOST)
+        forget_undone(d, 1);
+    char *tenant = memcpy(xcalloc(1, t->tenant.len + 1), t->tenant.at, t->tenant.len);
+    d->undone[d->undone_count++] = (struct undone){t->key, now, t->use, tenant};
+}
+
+/* A window that is over its limit no longer knows by how much: then nothing can be taken off. */
+static bool take_off(uint32_t *used, uint32_t amount, uint32_t limit) {
+    if (amount && *used > limit)
+        return false;
+    *used -= amount < *used ? amount : *used;
+    return true;
+}
+
+/* False: too much was undone to know where the sender stands. */
+static bool take_off_undone(const struct limit_desk *d, const struct limit_ticket *t, int64_t now,
+                            struct limit_facts *facts) {
+    uint32_t external[2] = {0}, internal[2] = {0}, tenant = 0; /* of a day, of an hour */
+    for (size_t i = 0; i < d->undone_count; i++) {
+        const struct undone *u = &d->undone[i];
+        if (now - u->at >= DAY)
+            continue;
+        bool hour = now - u->at < HOUR, same = t->key && t->key == u->key;
+        tenant += str_eq(t->tenant, str_of(u->tenant)) ? u->use.external : 0;
+        external[0] += same ? u->use.external : 0;
+        internal[0] += same ? u->use.internal : 0;
+        external[1] += same && hour ? u->use.external : 0;
+        internal[1] += same && hour ? u->use.internal : 0;
+    }
+    uint32_t *used = facts->sender.used;
+    const uint32_t *limit = t->bounds.limit;
+    return take_off(&facts->tenant_used, tenant, t->tenant_limit) &
+           take_off(&used[LIMIT_RECIPIENTS_DAY], external[0] + internal[0], limit[LIMIT_RECIPIENTS_DAY]) &
+           take_off(&used[LIMIT_EXTERNAL_HOUR], external[1], limit[LIMIT_EXTERNAL_HOUR]) &
+           take_off(&used[LIMIT_INTERNAL_HOUR], internal[1], limit[LIMIT_INTERNAL_HOUR]);
+}
+
+static struct limit_decision unsure(void) {
+    return (struct limit_decision){
+        .step = LIMIT_REFUSE,
+        .limit = LIMIT_NAMES,
+        .refusal = {.scope = OUTCOME_MESSAGE,
+                    .fate = OUTCOME_LATER,
+                    .code = 451,
+                    .enhanced = STR("4.3.0"),
+                    .text = STR("What is sent can't be counted now, try again later")},
+        .reason = STR("too many of its messages were counted and then not stored"),
+    };
 }
 
 /* ---- Looking ---- */
@@ -112,8 +189,6 @@ void limit_desk_look(const struct limit_desk *d, const struct limit_question *q,
         limit_table_look(d->kept.senders, key, q->now, &q->rules.bounds, &ret->facts.sender);
     uint32_t tenant_limit = q->rules.tenant_external ? q->rules.tenant_external : NO_TENANT_LIMIT;
     ret->facts.tenant_used = limit_tenants_used(d->kept.tenants, q->tenant, q->now, tenant_limit);
-    if (!is_restricted(d, q, arena, &ret->decision))
-        ret->decision = decide(d, q, &ret->facts, arena);
     ret->ticket = (struct limit_ticket){
         .key = key,
         .tenant = q->tenant,
@@ -122,6 +197,9 @@ void limit_desk_look(const struct limit_desk *d, const struct limit_question *q,
         .use = q->use,
         .turn = ret->facts.sender.turn,
     };
+    bool sure = !d->undone_count || take_off_undone(d, &ret->ticket, q->now, &ret->facts);
+    if (!is_restricted(d, q, arena, &ret->decision))
+        ret->decision = sure ? decide(d, q, &ret->facts, arena) : unsure();
 }
 
 /* ---- Asking ---- */
@@ -210,7 +288,15 @@ void limit_desk_allow(struct limit_desk *d, enum sender_kind kind, struct str na
 }
 
 const struct sender_book *limit_desk_book(const struct limit_desk *d) { return d->kept.book; }
-void limit_desk_tidy(struct limit_desk *d, int64_t now) { sender_book_tidy(d->kept.book, now); }
+
+void limit_desk_tidy(struct limit_desk *d, int64_t now) {
+    size_t old = 0;
+    while (old < d->undone_count && now - d->undone[old].at >= DAY)
+        old++;
+    forget_undone(d, old);
+    sender_book_tidy(d->kept.book, now);
+}
+
 struct limit_store *limit_desk_store(struct limit_desk *d) {
     return d->store;
 }

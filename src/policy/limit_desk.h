@@ -68,6 +68,11 @@ void limit_desk_look(const struct limit_desk *, const struct limit_question *, s
 /* Once for each answer whose ticket is open: the message was committed, or not. */
 void limit_desk_settle(struct limit_desk *, const struct limit_ticket *, int64_t now, bool committed);
 
+/* After a settle with `committed`: it was not, in the end (the spool's disk refused it while the journal's
+ * took it). From now on it isn't held against its sender, until a restart; its turn is spent. Where so much
+ * was undone that the sender's window can't tell any more, answers are 451 4.3.0 until it can. */
+void limit_desk_undo(struct limit_desk *, const struct limit_ticket *, int64_t now);
+
 /* What detection found, or an operator wants; the change is in the journal. */
 enum sender_change limit_desk_exceed(struct limit_desk *, enum sender_kind, struct str name,
                                      const struct sender_event *);

@@ -9,18 +9,11 @@
 
 enum { RETRY_MS = 1000, TIDY_MS = 3600 * 1000 };
 
-/* A fiber that waits until what was appended is durable. */
-struct waiter {
-    struct waiter *next;
-    struct latch latch;
-    int error;
-};
-
 struct sending {
     struct sending_options options;
     struct worker *owner;
     struct limit_desk *desk;
-    struct waiter *waiters; /* for what was appended since the last batch was taken */
+    struct sending_count *waiters; /* for what was appended since the last batch was taken */
     bool writing, retrying;
     int error; /* of the last batch */
     struct sending_stats stats;
@@ -43,8 +36,8 @@ static void write_offloaded(void *arg) {
     w->error = limit_batch_write(w->batch);
 }
 
-static void wake(struct waiter *list, int error) {
-    for (struct waiter *next; list; list = next) {
+static void wake(struct sending_count *list, int error) {
+    for (struct sending_count *next; list; list = next) {
         next = list->next;
         list->error = error;
         latch_set(&list->latch); /* it may be gone after this */
@@ -71,7 +64,7 @@ static void write_fiber(void *arg) {
     struct sending *s = arg;
     struct limit_store *store = limit_desk_store(s->desk);
     for (struct writing w; (w.batch = limit_store_take(store));) {
-        struct waiter *list = s->waiters;
+        struct sending_count *list = s->waiters;
         s->waiters = NULL;
         offload(write_offloaded, &w);
         limit_store_settle(store, w.batch, w.error);
@@ -82,7 +75,7 @@ static void write_fiber(void *arg) {
     }
     s->writing = false;
     /* Who is left has nothing to be written, or came while a write failed. */
-    struct waiter *list = s->waiters;
+    struct sending_count *list = s->waiters;
     s->waiters = NULL;
     wake(list, s->error);
 }
@@ -95,7 +88,7 @@ static void write_pending(struct sending *s) {
     if (fiber_start(write_fiber, s) == 0)
         return;
     s->writing = false;
-    struct waiter *list = s->waiters;
+    struct sending_count *list = s->waiters;
     s->waiters = NULL;
     wrote(s, limit_store_flush(limit_desk_store(s->desk)));
     wake(list, s->error);
@@ -107,7 +100,7 @@ static void retry_on_owner(void *arg) {
     write_pending(s);
 }
 
-static void wait_durable(struct sending *s, struct waiter *w) {
+static void wait_durable(struct sending *s, struct sending_count *w) {
     w->next = s->waiters;
     s->waiters = w;
     write_pending(s);
@@ -258,33 +251,50 @@ void sending_look(struct sending *s, struct limit_question *q, struct arena *are
     worker_call(s->owner, look_on_owner, &call);
 }
 
-struct settle_call {
-    struct waiter waiter;
-    struct sending *sending;
-    const struct limit_ticket *ticket;
-    bool committed;
-};
+static void count_on_owner(void *arg) {
+    struct sending_count *count = arg;
+    struct sending *s = count->sending;
+    limit_desk_settle(s->desk, count->ticket, sending_now(s), true);
+    wait_durable(s, count);
+}
 
-static void settle_on_owner(void *arg) {
-    struct settle_call *call = arg;
-    struct sending *s = call->sending;
-    limit_desk_settle(s->desk, call->ticket, sending_now(s), call->committed);
-    if (call->committed)
-        wait_durable(s, &call->waiter);
+static void give_back_on_owner(void *arg) {
+    struct sending_count *count = arg;
+    limit_desk_settle(count->sending->desk, count->ticket, sending_now(count->sending), false);
+}
+
+static void undo_on_owner(void *arg) {
+    struct sending_count *count = arg;
+    limit_desk_undo(count->sending->desk, count->ticket, sending_now(count->sending));
+}
+
+void sending_count_begin(struct sending *s, const struct limit_ticket *ticket, struct sending_count *ret) {
+    *ret = (struct sending_count){.sending = s, .ticket = ticket};
+    if (!ticket->open)
+        return;
+    latch_init(&ret->latch);
+    worker_post(s->owner, count_on_owner, ret);
+}
+
+int sending_count_end(struct sending_count *count, bool committed) {
+    if (!count->ticket->open)
+        return 0;
+    latch_wait(&count->latch);
+    if (committed)
+        return count->error;
+    worker_call(count->sending->owner, undo_on_owner, count);
+    return 0;
 }
 
 int sending_settle(struct sending *s, const struct limit_ticket *ticket, bool committed) {
-    struct settle_call call = {.sending = s, .ticket = ticket, .committed = committed};
-    if (!ticket->open)
-        return 0;
-    if (!committed) {
-        worker_call(s->owner, settle_on_owner, &call);
-        return 0;
+    struct sending_count count = {.sending = s, .ticket = ticket};
+    if (committed) {
+        sending_count_begin(s, ticket, &count);
+        return sending_count_end(&count, true);
     }
-    latch_init(&call.waiter.latch);
-    worker_post(s->owner, settle_on_owner, &call);
-    latch_wait(&call.waiter.latch);
-    return call.waiter.error;
+    if (ticket->open)
+        worker_call(s->owner, give_back_on_owner, &count);
+    return 0;
 }
 
 struct may_call {
@@ -335,7 +345,7 @@ bool sending_may(struct sending *s, struct str tenant, struct str connector, str
 enum change { CHANGE_EXCEED, CHANGE_RELEASE, CHANGE_ALLOW };
 
 struct change_call {
-    struct waiter waiter;
+    struct sending_count waiter;
     struct sending *sending;
     enum change what;
     enum sender_kind kind;

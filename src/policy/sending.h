@@ -10,7 +10,7 @@
  */
 #pragma once
 #include "policy/limit_desk.h"
-#include "rt/worker.h"
+#include "rt/fiber.h"
 
 struct sending;
 
@@ -57,6 +57,19 @@ void sending_look(struct sending *, struct limit_question *, struct arena *, str
  * is durable, 0, or after a failed write its error: the message is counted then, but in memory only for now.
  * Not committed: 0 at once. */
 int sending_settle(struct sending *, const struct limit_ticket *, bool committed);
+
+/* The same in two steps, so that the journal is synced beside the spool: begun when all that is left is the
+ * spool's commit, ended when that is over. *ret stays where it is until then. */
+struct sending_count {
+    struct sending *sending;
+    const struct limit_ticket *ticket;
+    struct latch latch;
+    struct sending_count *next;
+    int error;
+};
+void sending_count_begin(struct sending *, const struct limit_ticket *, struct sending_count *ret);
+/* As sending_settle. Not committed: it is taken off again (limit_desk_undo). */
+int sending_count_end(struct sending_count *, bool committed);
 
 /* May these send now, whatever their limits? For an early reply: false with the refusal (550 5.1.8, 5.7.711,
  * 5.7.705) and the reason in the arena. Names as in limit_question, "" for none. Costs nothing while nobody

@@ -264,6 +264,43 @@ static void test_tenant_only(void **unused) {
     close_room(&r);
 }
 
+/* The spool refused what the journal took: it isn't held against anybody. */
+static void test_undone(void **unused) {
+    (void)unused;
+    struct room r = new_room(10);
+    struct limit_answer a, look;
+    struct limit_question q = question("bob@contoso.com", 400, NOON);
+    q.rules.action = LIMIT_ALERT;
+    limit_desk_ask(r.desk, &q, r.arena, &a);
+    limit_desk_settle(r.desk, &a.ticket, NOON, true);
+    limit_desk_look(r.desk, &q, r.arena, &look);
+    assert_int_equal(look.decision.step, LIMIT_REFUSE);
+    limit_desk_undo(r.desk, &a.ticket, NOON);
+    limit_desk_look(r.desk, &q, r.arena, &look);
+    assert_int_equal(look.decision.step, LIMIT_PASS);
+    assert_int_equal(look.facts.sender.used[LIMIT_RECIPIENTS_DAY], 0);
+    assert_int_equal(look.facts.sender.used[LIMIT_EXTERNAL_HOUR], 0);
+    assert_int_equal(look.facts.tenant_used, 0);
+    struct limit_question other = question("ann@contoso.com", 400, NOON);
+    assert_string_equal(send_one(&r, &other, &a), "pass");
+    limit_desk_look(r.desk, &other, r.arena, &look);
+    assert_int_equal(look.facts.sender.used[LIMIT_RECIPIENTS_DAY], 400);
+    /* What has left a window by itself isn't taken off it again; and at most so many are remembered. */
+    assert_string_equal(send_one(&r, &q, &a), "pass");
+    q.now = NOON + 61 * MINUTE;
+    limit_desk_look(r.desk, &q, r.arena, &look);
+    assert_int_equal(look.facts.sender.used[LIMIT_EXTERNAL_HOUR], 0);
+    assert_int_equal(look.facts.sender.used[LIMIT_RECIPIENTS_DAY], 400);
+    for (unsigned i = 0; i < 2000; i++)
+        limit_desk_undo(r.desk, &a.ticket, q.now);
+    q.now += 1500 * MINUTE;
+    limit_desk_tidy(r.desk, q.now);
+    assert_string_equal(send_one(&r, &q, &a), "pass");
+    limit_desk_look(r.desk, &q, r.arena, &look);
+    assert_int_equal(look.facts.sender.used[LIMIT_RECIPIENTS_DAY], 400);
+    close_room(&r);
+}
+
 /* A look at what a daemon left: the same answers, and nothing changes. */
 static void test_read_only(void **unused) {
     (void)unused;
@@ -295,7 +332,7 @@ int main(void) {
         cmocka_unit_test(test_tenant),     cmocka_unit_test(test_reserved),
         cmocka_unit_test(test_hold),       cmocka_unit_test(test_full),
         cmocka_unit_test(test_allowed),    cmocka_unit_test(test_tenant_only),
-        cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_read_only),  cmocka_unit_test(test_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

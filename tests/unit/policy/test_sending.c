@@ -148,6 +148,37 @@ static void test_many(void **unused) {
     simdisk_free(h.disk);
 }
 
+/* ---- In two steps ---- */
+
+static void count_and_undo(void *arg) {
+    struct house *h = arg;
+    struct limit_question q = question("bob@contoso.com", 60);
+    struct sending_count count;
+    struct limit_answer a;
+    for (int i = 0; i < 3; i++) {
+        sending_ask(h->sending, &q, h->arena, &a);
+        CHECK(a.ticket.open);
+        sending_count_begin(h->sending, &a.ticket, &count);
+        CHECK(sending_count_end(&count, i == 1) == 0);
+        q.use.external = 40 - 20 * (uint32_t)i;
+    }
+    /* 60 were counted and taken off, then 40; then 20 and taken off: 120 are over the limit of 100, and by
+     * how much the window doesn't know. Nobody is restricted for it. */
+    sending_ask(h->sending, &q, h->arena, &a);
+    CHECK(!a.ticket.open && a.decision.refusal.code == 451 && a.change == SENDER_UNCHANGED);
+    sending_count_begin(h->sending, &a.ticket, &count); /* nothing to count */
+    CHECK(sending_count_end(&count, true) == 0);
+}
+
+static void test_two_steps(void **unused) {
+    (void)unused;
+    struct house h = {.disk = simdisk_new()};
+    house_open(&h);
+    rt_run_on(h.rt, count_and_undo, &h);
+    house_close(&h);
+    simdisk_free(h.disk);
+}
+
 /* ---- Restrictions ---- */
 
 static void operate(void *arg) {
@@ -251,6 +282,7 @@ static void test_failing_disk(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_two_steps),
         cmocka_unit_test(test_restrictions),
         cmocka_unit_test(test_failing_disk),
     };
