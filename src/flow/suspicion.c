@@ -90,11 +90,11 @@ static struct pattern_whose whose_of(struct note *note, const struct limit_quest
                                   str_copy(note->arena, q->tenant)};
 }
 
-/* Copies that came back by a rewritten address are nobody's sending. */
-static bool is_return(const struct envelope *e, struct str named) {
+/* Not those that came back by a rewritten address, and not those that nobody named (bcc-suspicious). */
+static bool is_sent(const struct envelope *e, const struct envelope_copy *copy) {
     for (size_t i = 0; i < e->named_count; i++)
-        if (e->named[i].kind == RECIPIENT_RETURN && str_eq(e->named[i].address, named))
-            return true;
+        if (str_eq(e->named[i].address, copy->named))
+            return copy->ended.fate == OUTCOME_DONE && e->named[i].kind != RECIPIENT_RETURN;
     return false;
 }
 
@@ -106,7 +106,7 @@ static void add_copies(struct note *note, const struct acceptance *a) {
     for (size_t i = 0; i < e->copy_count; i++) {
         const struct envelope_copy *copy = &e->copies[i];
         struct str domain = address_split(copy->to.address).domain;
-        if (copy->ended.fate != OUTCOME_DONE || is_return(e, copy->named))
+        if (!is_sent(e, copy))
             continue;
         m->recipients++;
         if (tenant_accepts(a->settings->policy, a->by.tenant, domain))

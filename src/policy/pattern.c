@@ -65,15 +65,35 @@ static uint32_t place_of(const struct pattern *p, uint64_t key) {
 }
 
 static void unlink_order(struct pattern *p, struct pattern_record *r) {
-    *(r->newer ? &pattern_at(p, r->newer - 1)->older : &p->newest) = r->older;
-    *(r->older ? &pattern_at(p, r->older - 1)->newer : &p->oldest) = r->newer;
+    struct pattern_order *o = &p->orders[r->settled];
+    *(r->newer ? &pattern_at(p, r->newer - 1)->older : &o->newest) = r->older;
+    *(r->older ? &pattern_at(p, r->older - 1)->newer : &o->oldest) = r->newer;
+    o->count--;
 }
 
 static void put_first(struct pattern *p, struct pattern_record *r, uint32_t at) {
+    struct pattern_order *o = &p->orders[r->settled];
     r->newer = 0;
-    r->older = p->newest;
-    *(p->newest ? &pattern_at(p, p->newest - 1)->newer : &p->oldest) = at;
-    p->newest = at;
+    r->older = o->newest;
+    *(o->newest ? &pattern_at(p, o->newest - 1)->newer : &o->oldest) = at;
+    o->newest = at;
+    o->count++;
+}
+
+void pattern_settle(struct pattern *p, struct pattern_record *r) {
+    if (r->settled || r->last - r->first < SETTLED_AFTER)
+        return;
+    uint32_t at = place_of(p, r->key);
+    unlink_order(p, r);
+    r->settled = true;
+    put_first(p, r, at);
+}
+
+/* A flood of senders that nobody saw before puts out others of its kind, not those who have a history: the
+ * new ones have an eighth of the places, more while there is room. */
+static uint32_t least_recent(const struct pattern *p) {
+    const struct pattern_order *new = &p->orders[false], *settled = &p->orders[true];
+    return new->count > p->capacity / 8 || !settled->count ? new->oldest : settled->oldest;
 }
 
 static void unlink_chain(struct pattern *p, uint32_t at) {
@@ -91,7 +111,7 @@ static uint32_t take_place(struct pattern *p) {
             p->blocks[p->used / BLOCK] = xcalloc(BLOCK, sizeof(struct pattern_record));
         return ++p->used;
     }
-    uint32_t at = p->oldest;
+    uint32_t at = least_recent(p);
     struct pattern_record *r = pattern_at(p, at - 1);
     unlink_chain(p, at);
     unlink_order(p, r);
@@ -126,6 +146,7 @@ struct pattern_record *pattern_of(struct pattern *p, enum pattern_kind kind, str
         r->actions = p->rules.actions;
     }
     record_advance(r, seconds, &p->rules);
+    pattern_settle(p, r);
     return r;
 }
 

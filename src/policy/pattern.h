@@ -5,7 +5,8 @@
  * ten minutes) and the last 24 hours (of three hours), the most that it usually has in an hour and a day (it
  * halves in two weeks and at most doubles a day, so that an attack doesn't become usual at once), 88 to 176
  * destinations in a hash sketch, eight networks: PATTERN_BYTES a subject, of connectors, tenants and forwards
- * twice that. The least recently active make room.
+ * twice that. The least recently active make room; those known for less than an hour among themselves, so
+ * that a flood of invented senders costs nobody their history.
  *
  * Rules, with their thresholds in pattern_rules.h:
  *   shares       of the last hour or the last 24, whichever shows it; a connector needs three times the least
@@ -14,6 +15,7 @@
  *   destinations as many domains that it never wrote to, and three times what is usual
  *   network      as many recipients in an hour from networks first seen within a day; the first network of a
  *                sender, and those of one who had eight others in thirty days, are none
+ * Of who was found by a share, or restricted, the counts begin anew with the next UTC day.
  * Growth, destinations and network are judged after `learning`. A sign is told once a UTC day, and once more
  * when it comes to a restriction.
  *

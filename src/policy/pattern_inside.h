@@ -16,11 +16,13 @@ struct suspect {
 struct pattern {
     struct pattern_rules rules;
     uint64_t seed;
-    uint32_t born;                       /* seconds since 2020: since when there is history */
-    uint32_t capacity, used;             /* places ever taken */
-    struct pattern_record **blocks;      /* of BLOCK records, made as needed */
-    uint32_t *heads, mask;               /* place + 1 of the first of each chain */
-    uint32_t newest, oldest;             /* place + 1 */
+    uint32_t born;                  /* seconds since 2020: since when there is history */
+    uint32_t capacity, used;        /* places ever taken */
+    struct pattern_record **blocks; /* of BLOCK records, made as needed */
+    uint32_t *heads, mask;          /* place + 1 of the first of each chain */
+    struct pattern_order {
+        uint32_t newest, oldest, count;  /* place + 1 */
+    } orders[2];                         /* of the new ones, and of the settled */
     struct map *suspects[PATTERN_KINDS]; /* name -> struct suspect */
     uint64_t evicted, found;
 };
@@ -30,6 +32,9 @@ struct pattern_record *pattern_at(const struct pattern *, uint32_t place);
 struct pattern_record *pattern_of(struct pattern *, enum pattern_kind, struct str name, uint32_t seconds);
 /* By key; `wide` when it is made. A new one has only its key. */
 struct pattern_record *pattern_by_key(struct pattern *, uint64_t key, bool wide);
+/* After its time has moved on: one that is known for an hour is settled. */
+enum { SETTLED_AFTER = 3600 };
+void pattern_settle(struct pattern *, struct pattern_record *);
 struct pattern_record *pattern_find(const struct pattern *, enum pattern_kind, struct str name);
 
 size_t pattern_suspect_count(const struct pattern *);

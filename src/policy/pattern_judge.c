@@ -344,13 +344,11 @@ void pattern_tidy(struct pattern *p, int64_t now, struct arena *arena, struct pa
 }
 
 bool pattern_release(struct pattern *p, enum pattern_kind kind, struct str name, int64_t until, int64_t now) {
-    struct pattern_record *r = pattern_find(p, kind, name);
+    struct pattern_record *r = pattern_of(p, kind, name, pattern_seconds(now));
     struct suspect *s = map_remove(p->suspects[kind], name);
     bool was = s && now < s->until;
-    if (r) {
-        r->exempt = UINT8_MAX;
-        r->exempt_until = until / 1000 >= INT64_MAX / 1000 ? UINT32_MAX : pattern_seconds(until);
-    }
+    r->exempt = UINT8_MAX;
+    r->exempt_until = pattern_seconds(until);
     free(s);
     return was;
 }

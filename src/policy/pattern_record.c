@@ -2,6 +2,7 @@
 #include "base/clock.h"
 
 enum { EPOCH = 1577836800, DAY = 86400 }; /* 2020-01-01 UTC */
+enum { SHARE_BITS = (1 << SIGN_SHARES) - 1 };
 
 uint32_t pattern_seconds(int64_t now) {
     int64_t seconds = now / 1000 - EPOCH;
@@ -24,6 +25,13 @@ static void clear_row(struct pattern_record *r, enum pattern_window w, uint32_t 
         memset(r->wide + at, 0, PATTERN_COUNTS * sizeof *r->wide);
     else
         memset(r->cell + at, 0, PATTERN_COUNTS * sizeof *r->cell);
+}
+
+static void clear_all(struct pattern_record *r) {
+    for (enum pattern_window w = 0; w < PATTERN_WINDOWS; w++)
+        for (uint32_t row = 0; row < windows[w].steps; row++)
+            clear_row(r, w, row);
+    r->votes = 0;
 }
 
 static void advance_window(struct pattern_record *r, enum pattern_window w, uint32_t seconds) {
@@ -90,6 +98,9 @@ void record_advance(struct pattern_record *r, uint32_t seconds, const struct pat
         for (unsigned i = 0; i < USUALS; i++)
             r->usual[i] = faded(r->usual[i], day - r->day - 1);
         r->day = day;
+        /* What a day has paid for doesn't count against the next. */
+        if (r->told_restrict || (r->told & SHARE_BITS))
+            clear_all(r);
         r->told = r->told_restrict = 0;
         r->votes /= 2;
     }

@@ -42,6 +42,7 @@ struct pattern_record {
     struct pattern_network {
         uint32_t hash, since;     /* hash 0: none */
     } networks[PATTERN_NETWORKS]; /* the last used first */
+    bool settled;                 /* in which order it stands */
     uint16_t sketched;            /* bits in sketch[0] */
     uint8_t exempt;               /* bits of signs that are only told about */
     uint8_t told, told_restrict;  /* bits of signs, today */

@@ -218,7 +218,9 @@ static bool read_subject(struct pattern *p, struct cursor *c, uint32_t now) {
         r.newer = to->newer;
         r.older = to->older;
         r.chain = to->chain;
+        r.settled = to->settled;
         *to = r;
+        pattern_settle(p, to);
     } else {
         free(r.wide);
     }

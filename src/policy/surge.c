@@ -211,7 +211,7 @@ static const char *const advice[] = {
     [SURGE_SPAM] = "Look at who sends it with `sluice sender list` and `sluice trace`; restrict the sender, "
                    "change its password, then release it.",
     [SURGE_SERVER] = "Take the connector or the host out of use until its owner has found what sends there: "
-                     "`sluice sender restrict --connector` stops a connector.",
+                     "`sluice sender restrict TENANT/NAME` stops a connector.",
 };
 
 static struct str samples_text(const struct tenant_reports *r, struct arena *arena) {

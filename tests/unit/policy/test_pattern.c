@@ -132,6 +132,86 @@ static void test_spam_share(void **unused) {
     close_room(&r);
 }
 
+/* Who was restricted yesterday is not restricted again for yesterday's mail. */
+static void test_next_day_is_new(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    struct mail good = {.sender = "bob@contoso.com"}, bad = {.sender = "bob@contoso.com", .bad = true};
+    r.now = NOON + 11 * HOUR;
+    send_some(&r, &bad, 40);
+    assert_int_equal(r.found.at[1].action, PATTERN_RESTRICT_TODAY);
+    r.now = NOON + 12 * HOUR + MINUTE;
+    r.found.count = 0;
+    send_some(&r, &good, 1);
+    send_some(&r, &bad, 9);
+    assert_int_equal(r.found.count, 1);
+    assert_true(r.found.at[0].over);
+    send_some(&r, &bad, 1);
+    assert_int_equal(r.found.count, 2);
+    assert_int_equal(r.found.at[1].action, PATTERN_HIGH_RISK);
+    close_room(&r);
+}
+
+static void test_tidy(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    for (unsigned i = 0; i < 40; i++) {
+        r.found.count = 0;
+        send_some(
+            &r,
+            &(struct mail){.sender = str_c(r.arena, str_printf(r.arena, "u%u@contoso.com", i)), .bad = true},
+            10);
+    }
+    r.found.count = 0;
+    pattern_tidy(r.p, NOON + 12 * HOUR - 1, r.arena, &r.found);
+    assert_int_equal(r.found.count, 0);
+    for (size_t left = 40; left; left -= r.found.count) {
+        r.found.count = 0;
+        pattern_tidy(r.p, NOON + 12 * HOUR, r.arena, &r.found);
+        assert_true(r.found.count > 0 && r.found.count <= left && r.found.at[0].over);
+    }
+    struct pattern_stats stats;
+    pattern_stats(r.p, &stats);
+    assert_int_equal(stats.suspects, 0);
+    close_room(&r);
+}
+
+static void test_switched_off(void **unused) {
+    (void)unused;
+    struct pattern_rules rules = pattern_rules_default();
+    struct room r = new_room();
+    struct sender_counts counts;
+    rules.apply = false;
+    pattern_configure(r.p, &rules);
+    send_some(&r, &(struct mail){.sender = "bob@contoso.com", .bad = true}, 50);
+    assert_int_equal(r.found.count, 0);
+    assert_true(pattern_counts(r.p, PATTERN_USER, STR("bob@contoso.com"), r.now, &counts));
+    assert_int_equal(counts.spam, 50);
+    close_room(&r);
+}
+
+/* Allowed before anything was known. */
+static void test_allowed_first(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    assert_false(pattern_release(r.p, PATTERN_USER, STR("bob@contoso.com"), SENDER_ALWAYS, NOON));
+    r.now += 300 * DAY;
+    send_some(&r, &(struct mail){.sender = "bob@contoso.com", .bad = true}, 50);
+    assert_int_equal(r.found.at[0].action, PATTERN_ALERT);
+    close_room(&r);
+}
+
+static void test_failing(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    assert_int_equal(pattern_failing(r.p, PATTERN_USER, STR("bob@contoso.com"), r.now), 1000);
+    answer(&r, "bob@contoso.com", REPLY_DELIVERED, 19);
+    assert_int_equal(pattern_failing(r.p, PATTERN_USER, STR("bob@contoso.com"), r.now), 1000);
+    answer(&r, "bob@contoso.com", REPLY_UNKNOWN, 1);
+    assert_int_equal(pattern_failing(r.p, PATTERN_USER, STR("bob@contoso.com"), r.now), 50);
+    close_room(&r);
+}
+
 /* It ends when the share is below half. */
 static void test_share_falls(void **unused) {
     (void)unused;
@@ -318,7 +398,6 @@ static void test_release(void **unused) {
     (void)unused;
     struct room r = new_room();
     struct mail bad = {.sender = "bob@contoso.com", .bad = true};
-    assert_false(pattern_release(r.p, PATTERN_USER, STR("bob@contoso.com"), NOON + 12 * HOUR, NOON));
     send_some(&r, &bad, 10);
     assert_true(pattern_release(r.p, PATTERN_USER, STR("BOB@contoso.com"), NOON + 12 * HOUR, NOON));
     r.found.count = 0;
@@ -420,6 +499,27 @@ static void test_eviction(void **unused) {
     close_room(&r);
 }
 
+/* A rogue server invents senders: those with a history keep it. */
+static void test_flood(void **unused) {
+    (void)unused;
+    struct pattern_rules rules = pattern_rules_default();
+    rules.senders = 160;
+    struct room r = {pattern_new(&rules, 5, NOON), arena_new(0), {.count = 0}, NOON};
+    struct sender_counts counts;
+    for (unsigned round = 0; round < 2; round++, r.now += 2 * HOUR)
+        for (unsigned i = 0; i < 100; i++)
+            send_one(&r, &(struct mail){.sender = str_c(r.arena, str_printf(r.arena, "u%u@contoso.com", i))});
+    for (unsigned i = 0; i < 5000; i++)
+        send_one(&r, &(struct mail){.sender = str_c(r.arena, str_printf(r.arena, "x%u@contoso.com", i)),
+                                    .connector = "contoso/c"});
+    for (unsigned i = 0; i < 100; i++) {
+        assert_true(
+            pattern_counts(r.p, PATTERN_USER, str_printf(r.arena, "u%u@contoso.com", i), r.now, &counts));
+        assert_int_equal(counts.mail, 2);
+    }
+    close_room(&r);
+}
+
 /* Several suspects of several kinds, each once. */
 static void test_suspects(void **unused) {
     (void)unused;
@@ -443,13 +543,16 @@ static void test_suspects(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spam_share), cmocka_unit_test(test_share_falls),
-        cmocka_unit_test(test_answers),    cmocka_unit_test(test_history),
-        cmocka_unit_test(test_learning),   cmocka_unit_test(test_connector),
-        cmocka_unit_test(test_tenant),     cmocka_unit_test(test_forward),
-        cmocka_unit_test(test_actions),    cmocka_unit_test(test_release),
-        cmocka_unit_test(test_snapshot),   cmocka_unit_test(test_snapshot_of_the_future),
-        cmocka_unit_test(test_eviction),   cmocka_unit_test(test_suspects),
+        cmocka_unit_test(test_spam_share),      cmocka_unit_test(test_share_falls),
+        cmocka_unit_test(test_answers),         cmocka_unit_test(test_history),
+        cmocka_unit_test(test_learning),        cmocka_unit_test(test_connector),
+        cmocka_unit_test(test_tenant),          cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_actions),         cmocka_unit_test(test_release),
+        cmocka_unit_test(test_snapshot),        cmocka_unit_test(test_snapshot_of_the_future),
+        cmocka_unit_test(test_next_day_is_new), cmocka_unit_test(test_tidy),
+        cmocka_unit_test(test_switched_off),    cmocka_unit_test(test_allowed_first),
+        cmocka_unit_test(test_failing),         cmocka_unit_test(test_eviction),
+        cmocka_unit_test(test_flood),           cmocka_unit_test(test_suspects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
