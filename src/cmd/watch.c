@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "identity/watch_memory.h"
+#include "seeded_bug.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,6 +35,9 @@ static void recall(struct watch *w) {
         log_event(w->daemon->log, LOG_ERROR,
                   "what the watch over the source addresses knew can't be read: it asks anew", "file",
                   w->path, "why", str_c(arena, why), NULL);
+#ifdef SLUICE_SEEDED_BUG_RESTART_WAKES
+    count = 0;
+#endif
     for (size_t i = 0; i < count; i++) {
         struct watch_target *t = watch_target(w, &notes[i].ip);
         if (t && notes[i].zone.len)

@@ -67,6 +67,9 @@ enum { EXPIRY_SLACK_MS = 1500 };
 static bool fetched(int64_t *expires, uint32_t ttl, int64_t now) {
     int64_t then = now + (int64_t)ttl * 1000;
     bool moved = then > *expires + EXPIRY_SLACK_MS || !*expires;
+#ifdef SLUICE_SEEDED_BUG_CACHE_IS_WITNESS
+    moved = true;
+#endif
     if (moved)
         *expires = then;
     return moved;

@@ -334,3 +334,34 @@ def gate(folder):
 
 def test_unconfirmed_addresses_rest_and_a_dead_resolver_rests_nobody(in_namespace):
     in_namespace(gate)
+
+
+def moved(folder):
+    """A reload gives the address that is listed to another pool: at once it rests there, and open connections of it are no way out."""
+    with watched(folder, NOT_ASKED + f"blocklists {{ {FAST} }}\n{BL}", normal=(OTHER,)) as world:
+        net, daemon = world.net, world.daemon
+        net.list(RISKY)
+        world.start("fabrikam.test")
+        daemon.wait_log(f"listed source={RISKY}")
+        send(world, risky=True)
+        world.receiver.wait(lambda: seen(world) == [RISKY])
+        world.settings["pools"] = {"normal": [RISKY, OTHER], "high-risk": [NORMAL]}
+        world.rewrite()
+        daemon.cli("reload")
+        assert state(world, RISKY) == "resting" and state(world, NORMAL) == "healthy"
+        for _ in range(3):
+            send(world)
+        world.receiver.wait(lambda: len(seen(world)) == 4)
+        assert seen(world)[1:] == [OTHER] * 3
+        # Back again: it stays listed, and sends.
+        world.settings["pools"] = {"normal": [OTHER], "high-risk": [RISKY]}
+        world.rewrite()
+        daemon.cli("reload")
+        assert state(world, RISKY) == "healthy" and sources(world)[RISKY]["listed"] == 1
+        send(world, risky=True)
+        world.receiver.wait(lambda: len(seen(world)) == 5)
+        assert seen(world)[4] == RISKY
+
+
+def test_a_reload_moves_a_listed_address(in_namespace):
+    in_namespace(moved)
