@@ -173,6 +173,19 @@ def test_aliases(strict, case):
     check_foretold(world, told, receiver, world.hosts["fabrikam.test"])
 
 
+def test_more_addresses_than_are_asked(strict):
+    """64 in all, in turn of each family; the others are counted. IPv6 as IPv4, and a route that is not known leaves both."""
+    world = strict(pools={"normal": ["127.0.2.0/25", "2001:db8:1::1-2001:db8:1::8"]})
+    world.publish()
+    told = world.explain(FAB)  # which has only IPv4
+    assert len(told) == 64 and {ip.split(".")[0] for ip in told} == {"127"} and world.not_asked == 64
+    told = world.explain("bob@unknown.invalid")
+    assert len(told) == 64 and sum(":" in ip for ip in told) == 8 and world.not_asked == 72
+    assert all(verdicts(row) == {"ehlo-ptr": "note"} for row in told.values()), told
+    text = world.daemon.run("explain", "--from", "alice@contoso.test", "--to", FAB, "--client", "127.0.3.1", "m.eml").stdout
+    assert "and 64 more, not asked: sluice dns check looks at all" in text, text
+
+
 def test_the_table_fits(strict):
     """A terminal of 80 columns shows every verdict, and what is to be put unbroken."""
     world = strict()
