@@ -194,6 +194,8 @@ static int64_t faded(const struct book_entry *e, int64_t now) {
     int64_t seen = e->restored > e->last ? e->restored : e->last;
     if (e->until && now >= e->until)
         return e->until;
+    if (e->kind == ALERT_TEST)
+        return e->last;
     if ((alert_lasts(e->kind) && !e->restored) || now < seen + DAY_MS)
         return 0;
     return e->last > 0 ? e->last : 1;

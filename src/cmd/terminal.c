@@ -101,10 +101,14 @@ enum cli_paint cli_paint_of(struct str status) {
         const char *word;
         enum cli_paint paint;
     } paints[] = {
-        {"Delivered", CLI_GREEN}, {"SEND", CLI_GREEN},    {"healthy", CLI_GREEN}, {"Failed", CLI_RED},
-        {"FAIL", CLI_RED},        {"REFUSE", CLI_RED},    {"DROP", CLI_RED},      {"parked", CLI_RED},
-        {"Pending", CLI_YELLOW},  {"DEFER", CLI_YELLOW},  {"held", CLI_YELLOW},   {"HOLD", CLI_YELLOW},
-        {"resting", CLI_YELLOW},  {"Cancelled", CLI_DIM}, {"elsewhere", CLI_DIM}, {"FilteredAsSpam", CLI_RED},
+        {"Delivered", CLI_GREEN},    {"SEND", CLI_GREEN},    {"healthy", CLI_GREEN},
+        {"Failed", CLI_RED},         {"FAIL", CLI_RED},      {"REFUSE", CLI_RED},
+        {"DROP", CLI_RED},           {"parked", CLI_RED},    {"Pending", CLI_YELLOW},
+        {"DEFER", CLI_YELLOW},       {"held", CLI_YELLOW},   {"HOLD", CLI_YELLOW},
+        {"resting", CLI_YELLOW},     {"Cancelled", CLI_DIM}, {"elsewhere", CLI_DIM},
+        {"FilteredAsSpam", CLI_RED}, {"alarm", CLI_RED},     {"warning", CLI_YELLOW},
+        {"open", CLI_YELLOW},        {"over", CLI_DIM},      {"ok", CLI_GREEN},
+        {"failed", CLI_RED},
     };
     for (size_t i = 0; i < sizeof paints / sizeof paints[0]; i++)
         if (str_eq(status, str_of(paints[i].word)))

@@ -10,7 +10,9 @@ import time
 import pytest
 
 from lab.client import Refused, message
+from conftest import missing
 from lab.hook import CLOSE, SILENT, Hook, signature_is_good
+from lab.signing import Judges, Key, modules_missing
 from lab.waiting import until
 
 SECRET = b"a secret of the pager, 32 bytes."
@@ -101,6 +103,17 @@ def test_who_is_told_by_mail_and_how_it_reads(alerted):
     assert not mails(world, NEIGHBOUR) and not [m for m in world.hosts["woodgrove.test"].seen]
     assert len(mails(world, ADMIN)) == 1  # a test is the operator's
     assert not world.receiver.faults
+
+
+def test_it_is_signed(alerted):
+    if lack := modules_missing():
+        missing(f"no judges of signatures: {lack} (tools/setup test)")
+    key = Key("contoso.test", "s1")
+    world = alerted(f'mail = {{"{OPS}"}}  from = "sluice@contoso.test"', start=(), tenant='dkim "contoso.test" { selector = "s1"  key = "rsa.pem" }\n' + POLICY)
+    key.file(world.folder / "rsa.pem")
+    world.start("fabrikam.test")
+    restrict(world)
+    assert Judges(key).signatures(mail(world, OPS).data) == [("contoso.test", "s1", "pass")]
 
 
 def test_from_elsewhere_it_is_relayed(alerted):
@@ -304,7 +317,8 @@ def test_the_test_says_what_each_channel_said(alerted, hooks):
     assert said["webhook hook0"]["said"] == "answered 200" and said["webhook hook1"]["said"] == "answered 401"
     assert [name for name, row in said.items() if row["result"] == "failed"] == ["webhook hook1"]
     assert good.calls[0][2]["event"] == "test" and not good.bad
-    assert world.daemon.rows("alerts")[0]["kind"] == "test"
+    row = world.daemon.rows("alerts")[0]
+    assert (row["kind"], row["state"]) == ("test", "over")
 
 
 # ---- configuration
