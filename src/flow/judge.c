@@ -107,6 +107,11 @@ static bool not_scanned(struct flow *flow, struct acceptance *a, struct outcome 
     log_event(flow->log, LOG_WARNING, "not scanned", "trace_id", a->id.text, "why",
               str_c(a->arena, j->scan.why), NULL);
     worse(j, VERDICT_UNSCANNED, j->not_scanned);
+    if (j->scan.cancelled) {
+        *ret_refusal =
+            refusal(451, "4.3.2", STR("The message could not be scanned to its end, try again later"));
+        return false;
+    }
     return j->scan.too_large ? go_on_too_large(a, j, ret_refusal) : go_on_unscanned(a, j, ret_refusal);
 }
 

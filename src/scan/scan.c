@@ -101,6 +101,7 @@ static bool try_one(struct scanning *s, const struct scanner_settings *scanner, 
     }
     note(s, scanner, why);
     s->result->failed = true;
+    s->result->cancelled = fault == SCAN_FAULT_OURS;
     if (fault != SCAN_FAULT_OURS)
         state->failures++;
     if (fault == SCAN_FAULT_SCANNER)
@@ -135,7 +136,8 @@ void scan_message(struct scan_service *service, const struct scan_settings *sett
     while ((scanner = choose(&s, &left)) && !try_one(&s, scanner, left))
         ;
     if (ret->failed)
-        *ret = (struct scan_result){.failed = true, .why = str_copy(arena, buf_view(&s.why))};
+        *ret = (struct scan_result){
+            .failed = true, .cancelled = ret->cancelled, .why = str_copy(arena, buf_view(&s.why))};
     ret->took_ms = clock_mono_ms() - started;
     buf_free(&s.why);
 }

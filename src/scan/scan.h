@@ -35,6 +35,7 @@ struct scan_facts {
 struct scan_result {
     bool failed;    /* no scanner gave an answer: `why` says which said what; the rest is not set */
     bool too_large; /* nor was one asked: the message is too long for all of them */
+    bool cancelled; /* with failed: the daemon is stopping */
     struct str why;
     enum scan_verdict verdict;
     struct str scanner; /* its name */

@@ -159,17 +159,18 @@ void scan_state_bad(struct scanner_state *s, struct str why) {
 }
 
 void scan_service_configure(struct scan_service *service, const struct scan_settings *settings) {
+    struct scanner_state **now = xcalloc(settings->count + 1, sizeof(struct scanner_state *));
+    for (size_t i = 0; i < settings->count; i++)
+        now[i] = scan_state_of(service, &settings->scanners[i]);
     pthread_mutex_lock(&service->lock);
     for (struct scanner_state *s = service->states; s; s = s->next)
         s->configured = false;
-    pthread_mutex_unlock(&service->lock);
     for (size_t i = 0; i < settings->count; i++) {
-        struct scanner_state *s = scan_state_of(service, &settings->scanners[i]);
-        pthread_mutex_lock(&service->lock);
-        s->configured = true;
-        s->order = i;
-        pthread_mutex_unlock(&service->lock);
+        now[i]->configured = true;
+        now[i]->order = i;
     }
+    pthread_mutex_unlock(&service->lock);
+    free(now);
 }
 
 void scan_service_health(struct scan_service *service, struct arena *arena, struct scan_health **ret,
@@ -194,7 +195,7 @@ void scan_service_health(struct scan_service *service, struct arena *arena, stru
 
 /* ---- probing ---- */
 
-/* May it go on? Gives the rest before the next ping, and doubles it. */
+/* Is it still wanted? Gives the rest before the next ping, and doubles it. */
 static bool next_rest(struct scanner_state *s, int64_t *ret_rest) {
     pthread_mutex_lock(&s->service->lock);
     *ret_rest = s->rest_ms;
@@ -217,8 +218,8 @@ void scan_probe(void *arg) {
     struct scanner_state *s = arg;
     const struct scan_watcher *watcher = &s->service->watcher;
     int64_t rest;
-    bool back = false;
-    while (!back && next_rest(s, &rest) && fiber_sleep(rest) == 0) {
+    bool back = false, wanted;
+    while ((wanted = next_rest(s, &rest)) && fiber_sleep(rest) == 0) {
         struct str why;
         struct resolver *resolver = watcher->resolver ? watcher->resolver(watcher->arg) : NULL;
         back = scan_ping(&s->settings, resolver, &why) == 0;
@@ -228,7 +229,7 @@ void scan_probe(void *arg) {
         snprintf(s->why, sizeof s->why, "%.*s", STR_FMT(why));
         pthread_mutex_unlock(&s->service->lock);
     }
-    if (back || !s->configured)
+    if (back || !wanted)
         came_back(s);
     pthread_mutex_lock(&s->service->lock);
     s->probing = false;

@@ -7,6 +7,8 @@
 enum {
     RSPAMD_PORT = 11333,
     SPAMD_PORT = 783,
+    RSPAMD_CONNECTIONS = 16,
+    SPAMD_CONNECTIONS = 4, /* spamd has five children by default */
     PASSWORD_MAX = 256,
     MEGABYTE = 1 << 20,
     SPAMD_MAX_SIZE = 2 * MEGABYTE
@@ -31,7 +33,7 @@ const struct config_option scanner_options[] = {
      .doc = "Whose preferences spamd takes."},
     {.name = "connections",
      .kind = CONFIG_INTEGER,
-     .preset = "16",
+     .preset_doc = "16; for spamd 4",
      .min = 1,
      .max = 1000,
      .doc =
@@ -73,6 +75,7 @@ static void read_where(struct scan_reading *r, const struct config_node *node, c
                        enum scanner_kind kind, struct scanner_settings *s) {
     struct str text = config_string(node, option);
     s->kind = kind;
+    s->connections = kind == SCANNER_RSPAMD ? RSPAMD_CONNECTIONS : SPAMD_CONNECTIONS;
     s->max_size = kind == SCANNER_RSPAMD ? 50 * MEGABYTE : SPAMD_MAX_SIZE;
     if (kind == SCANNER_RSPAMD && !read_rspamd(r->arena, text, &s->at))
         config_complain(
@@ -107,14 +110,14 @@ static void read_password(struct scan_reading *r, const struct config_node *node
 static void read_scanner(struct scan_reading *r, const struct config_node *node) {
     struct scanner_settings *s = &r->scanners[r->count];
     bool rspamd = config_has(node, "rspamd"), spamd = config_has(node, "spamd");
-    *s = (struct scanner_settings){.name = config_title(node),
-                                   .connections = (unsigned)config_integer(node, "connections"),
-                                   .user = config_string(node, "user")};
+    *s = (struct scanner_settings){.name = config_title(node), .user = config_string(node, "user")};
     if (rspamd == spamd) {
         config_complain(r->errors, node, NULL, "a scanner is either rspamd or spamd: say one of them");
         return;
     }
     read_where(r, node, rspamd ? "rspamd" : "spamd", rspamd ? SCANNER_RSPAMD : SCANNER_SPAMD, s);
+    if (config_has(node, "connections"))
+        s->connections = (unsigned)config_integer(node, "connections");
     if (config_has(node, "max-size"))
         s->max_size = (uint64_t)config_size(node, "max-size");
     if (spamd && config_has(node, "password-file"))
@@ -156,7 +159,7 @@ struct scan_settings scan_load(struct arena *arena, const struct config_node *ro
                              arena_array(arena, struct scanner_settings, sections.count + 1), 0};
     if (config_has(verdict, "rspamd")) {
         struct scanner_settings *s = &r.scanners[r.count++];
-        *s = (struct scanner_settings){.name = STR("rspamd"), .connections = 16};
+        *s = (struct scanner_settings){.name = STR("rspamd")};
         read_where(&r, verdict, "rspamd", SCANNER_RSPAMD, s);
     }
     for (size_t i = 0; i < sections.count; i++) {

@@ -159,12 +159,14 @@ class Spamd(Program):
             (folder / name).mkdir()
         (folder / "rules" / "10_test.cf").write_text(SPAMD_RULES)
         (folder / "site" / "init.pre").write_text("loadplugin Mail::SpamAssassin::Plugin::Check\n")
-        user = []
-        if os.getuid() == 0:
+        user, modules = [], unpacked("spamassassin", "usr/share/perl5")
+        if os.getuid() == 0:  # it becomes nobody, who must be able to read all of it
             user = ["-u", "nobody"]
+            if places.PEERS in modules.parents:
+                modules = shutil.copytree(modules, folder / "perl5")
             os.chmod(folder, 0o755)
             shutil.chown(folder / "home", "nobody")
-        super().__init__(folder, ["perl", "-T", "-I", str(unpacked("spamassassin", "usr/share/perl5")), str(unpacked("spamd", "usr/sbin/spamd")),
+        super().__init__(folder, ["perl", "-T", "-I", str(modules), str(unpacked("spamd", "usr/sbin/spamd")),
                                   "-L", "-x", "--listen", f"127.0.0.1:{self.port}", f"--configpath={folder}/rules", f"--siteconfigpath={folder}/site",
                                   f"--helper-home-dir={folder}/home", "--max-children", "2", "--min-children", "1", f"--pidfile={folder}/pid", "--syslog=stderr", *user])
 

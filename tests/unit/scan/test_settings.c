@@ -71,7 +71,8 @@ static void written(void **state) {
     assert_true(str_eq(s[1].at.host, STR("rspamd.example.net")) && s[1].at.port == 1234 &&
                 s[1].connections == 3);
     assert_true(str_eq(s[1].password, STR("secret")));
-    assert_true(s[2].kind == SCANNER_SPAMD && s[2].at.port == 783 && s[2].max_size == 1 << 20);
+    assert_true(s[2].kind == SCANNER_SPAMD && s[2].at.port == 783 && s[2].connections == 4 &&
+                s[2].max_size == 1 << 20);
     assert_true(str_eq(s[2].user, STR("joe")));
     assert_string_equal(s[3].at.path, "/run/spamd.sock");
     assert_int_equal(l.scan.too_large, SCAN_TOO_LARGE_REFUSE);
