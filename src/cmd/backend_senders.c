@@ -76,13 +76,13 @@ static void add_counts(struct api_sender *out, const struct sender_counts *c) {
     out->refusals = c->refusals;
 }
 
-/* What detection knows; of who is restricted the counts of that moment stay. */
+/* What detection knows; of who is restricted for what it found the counts of that moment stay. */
 static void add_pattern(struct asking *a, enum sender_kind kind, struct api_sender *out) {
     struct sender_counts counts;
     bool known = suspicion_counts(&a->daemon->flow, (enum pattern_kind)kind, out->name, a->arena, &counts,
                                   &out->suspicion);
     bool restricted = str_starts(out->state, STR("restricted"));
-    if (known && !restricted)
+    if (known && (!restricted || !out->mail))
         add_counts(out, &counts);
     if (out->suspicion.len && (str_eq(out->state, STR("free")) || str_eq(out->state, STR("alerted"))))
         out->state = STR("suspicious");

@@ -401,7 +401,7 @@ static struct outcome accept_allowed(struct flow *flow, struct acceptance *a, st
         return refusal;
     if (accept_classify(flow, a, &facts, &decision, &pool, &refusal) != 0)
         return refusal;
-    if (facts.verdict == VERDICT_SPAM)
+    if (facts.verdict == VERDICT_SPAM || facts.suspicion.len)
         allowance_copy(a);
     envelope_route(&a->envelope, a->settings->policy, a->arena);
     int error = rewrite_groups(a, &decision, pool, &groups, &count);

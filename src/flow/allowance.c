@@ -3,6 +3,7 @@
 #include "alert/alert.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "flow/suspicion.h"
 #include "mail/mime.h"
 #include "policy/limit_policy.h"
 #include "seeded_bug.h"
@@ -205,14 +206,26 @@ static enum alert_kind kind_of(const struct sending_note *note) {
                : ALERT_SUSPICIOUS_PATTERN;
 }
 
-static struct str told_text(struct arena *arena, const struct sending_note *note) {
+/* A limit knows recipients only; detection knows the rest. */
+static struct sender_counts counts_of(struct flow *flow, struct arena *arena,
+                                      const struct sending_note *note) {
+    struct sender_counts counts = note->event.counts, known;
+    struct str reason;
+    if (!counts.mail &&
+        suspicion_counts(flow, (enum pattern_kind)note->kind, note->name, arena, &known, &reason))
+        counts = known;
+    return counts;
+}
+
+static struct str told_text(struct flow *flow, struct arena *arena, const struct sending_note *note) {
     const struct sender_event *e = &note->event;
+    struct sender_counts known = counts_of(flow, arena, note);
     struct str why = e->reason.len ? e->reason : str_of(sender_cause_text(e->cause));
     struct str by = e->by.len ? str_printf(arena, " by %.*s", STR_FMT(e->by)) : STR("");
     const char *what = note->change == SENDER_ALERT        ? "has exceeded a threshold"
                        : e->action == LIMIT_RESTRICT_TODAY ? "is restricted until the next UTC day"
                                                            : "is restricted until it is released";
-    struct str counts = e->counts.mail ? sender_counts_text(arena, &e->counts) : STR("");
+    struct str counts = known.mail ? sender_counts_text(arena, &known) : STR("");
     return str_printf(arena, "%.*s %s%.*s: %.*s%s%.*s", STR_FMT(note->name), what, STR_FMT(by), STR_FMT(why),
                       counts.len ? ". " : "", STR_FMT(counts));
 }
@@ -241,7 +254,7 @@ void allowance_tell(void *arg, const struct sending_note *note) {
                                   .kind = kind_of(note),
                                   .subject = note->name,
                                   .tenant = note->tenant,
-                                  .text = told_text(arena, note),
+                                  .text = told_text(flow, arena, note),
                                   .advice = advice(arena, note),
                                   .also = notify ? p->notify : NULL,
                                   .also_count = notify ? p->notify_count : 0,

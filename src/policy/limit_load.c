@@ -60,7 +60,8 @@ const struct config_option sending_options[] = {
     {.name = "bcc-suspicious",
      .kind = CONFIG_STRING,
      .preset_doc = "nobody",
-     .doc = "Address that gets a copy of mail that is judged spam; the other recipients don't see it."},
+     .doc = "Address that gets a copy of mail that is judged spam, or whose sender is suspicious; the other "
+            "recipients don't see it."},
     {.name = "notify",
      .kind = CONFIG_LIST,
      .doc = "Addresses that are told when a sender is restricted, beside the administrators."},

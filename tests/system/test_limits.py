@@ -464,3 +464,44 @@ def test_who_is_told(limited):
     until(lambda: alerts(world, "tenant-restricted"), what="the alert")
     world.daemon.cli("tenant", "release", "contoso")
     until(lambda: alerts(world, "tenant-restricted")["contoso"]["ended"], what="its end")
+
+
+# ---- what does not count, and for whom
+
+def test_what_is_not_taken_is_not_counted(limited):
+    """A message that a later step defers gives its recipients back."""
+    world = limited(policy(), start=None)
+    world.rewrite(dns=f'zone-file = "zone"  servers = {{"127.0.0.1@{world.dead_port}"}}  timeout = 200ms')
+    world.start("fabrikam.test")
+    with world.connector() as client:
+        with pytest.raises(Refused) as e:
+            client.send("x@elsewhere.example", external(3), message("x@elsewhere.example"))
+        assert e.value.reply.startswith("451 4.4.3")
+        client.expect("RSET")
+        client.send("a@contoso.test", external(2), message("a@contoso.test"))
+    for sender, counted in (("x@elsewhere.example", 0), ("a@contoso.test", 2)):
+        used = {l["limit"]: l["used"] for l in standing(world, "sender", f"connector/contoso/on-prem/{sender}")["limits"]}
+        assert (used["per-day"], used["external-per-hour"]) == (counted, counted)  # its turn in the minute is spent
+
+
+def test_mail_from_outside_counts_for_the_tenant_that_forwards(limited):
+    """Its sender is nobody's here. What stays inside is receiving: it always comes in."""
+    targets = ", ".join(f'"t{i}@fabrikam.test"' for i in range(400))
+    today = now().strftime("%Y-%m-%d")
+    world = limited(policy(per_day=10), f'licences = 1\nsince = "{today}"\nforward "all@contoso.test" {{ to = {{{targets}}} }}\n'
+                    'forward "in@contoso.test" { to = {"bob@contoso.test"} }\n', listener='accept = {"forward"}', start=None)
+    world.start("fabrikam.test")
+    with world.connector(source="127.0.10.9") as client:
+        for _ in range(2):
+            client.send("carol@sender.test", "all@contoso.test", message("carol@sender.test"))
+        with pytest.raises(Refused) as e:
+            client.send("carol@sender.test", "all@contoso.test", message("carol@sender.test"))
+        assert e.value.reply.startswith("550 5.7.233 ")
+        client.expect("RSET")
+        client.send("carol@sender.test", "in@contoso.test", message("carol@sender.test"))
+        world.daemon.cli("tenant", "restrict", "contoso")
+        client.send("carol@sender.test", "in@contoso.test", message("carol@sender.test"))
+        with pytest.raises(Refused) as e:
+            client.send("carol@sender.test", "all@contoso.test", message("carol@sender.test"))
+        assert e.value.reply.startswith("550 5.7.705 ")
+    assert standing(world, "tenant", "contoso")["limits"][0]["used"] == 800
