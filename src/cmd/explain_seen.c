@@ -220,6 +220,33 @@ static void print_table(const struct explain_view *v, size_t first, size_t count
     cli_table(cli, &table);
 }
 
+/* What of it DMARC can count: of the From's organisation, or, in strict mode, its very domain. */
+static struct str alignment(struct arena *arena, const struct forecast *f) {
+    struct str text = STR("");
+    const char *is[] = {"not aligned", "aligned"};
+    if (f->spf_domain.len)
+        text = str_printf(arena, "SPF %s for %.*s, %s", spf_result_text(f->spf.result),
+                          STR_FMT(f->spf_domain), is[f->spf_aligned]);
+    for (size_t i = 0; i < f->count; i++)
+        text = str_printf(arena, "%.*s%sDKIM %s d=%.*s s=%.*s%s, %s", STR_FMT(text), text.len ? "; " : "",
+                          dkim_result_name(f->signatures[i].result), STR_FMT(f->signatures[i].domain),
+                          STR_FMT(f->signatures[i].selector), f->signatures[i].ours ? " (ours)" : "",
+                          is[f->signatures[i].aligned]);
+    return text;
+}
+
+/* Once for all addresses of which the same can be said. */
+static void print_alignment(const struct explain_view *v, size_t first, size_t count) {
+    struct cli *cli = v->cli;
+    struct str before = STR("");
+    for (size_t i = first; i < first + count; i++) {
+        struct str text = alignment(cli->arena, &v->seen[i].mail);
+        if (text.len && !str_eq(text, before))
+            explain_line(cli, i == first ? "DMARC" : "", text);
+        before = text;
+    }
+}
+
 /* ---- what is wrong ---- */
 
 /* The same thing to mend, or the same words. */
@@ -325,6 +352,7 @@ void explain_seen_text(const struct explain_view *v) {
     for (size_t i = 0, first = 0; i < v->seen_count; i++)
         if (i + 1 == v->seen_count || v->seen[i + 1].copy != v->seen[i].copy) {
             print_table(v, first, i + 1 - first);
+            print_alignment(v, first, i + 1 - first);
             first = i + 1;
         }
     if (v->not_asked)

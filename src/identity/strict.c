@@ -213,8 +213,10 @@ static void check_ehlo_spf(struct strict *s) {
             STR("pool { spf = unpublished }: only the EHLO name's record then has its addresses"));
     } else {
         say(s, STRICT_EHLO_SPF, STRICT_FAIL,
-            str_printf(s->arena, "SPF of the EHLO name %.*s says %s: %.*s", STR_FMT(s->query->ehlo),
-                       spf_result_text(check->result), STR_FMT(check->reason)),
+            check->result == SPF_NONE
+                ? str_printf(s->arena, "the EHLO name %.*s has no SPF record", STR_FMT(s->query->ehlo))
+                : str_printf(s->arena, "SPF of the EHLO name %.*s says %s: %.*s", STR_FMT(s->query->ehlo),
+                             spf_result_text(check->result), STR_FMT(check->reason)),
             put_ehlo(s, "TXT"));
     }
     s->view->checks[STRICT_EHLO_SPF].sees = str_of(spf_result_text(check->result));

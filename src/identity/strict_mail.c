@@ -26,6 +26,8 @@ static struct strict_check judge_spf(const struct forecast *f, const struct plan
     c.why = str_printf(arena, "SPF of %.*s says %s: %.*s",
                        STR_FMT(f->spf_domain.len ? f->spf_domain : STR("the sender")),
                        spf_result_text(result), STR_FMT(f->spf.reason));
+    if (result == SPF_NONE && f->spf_domain.len)
+        c.why = str_printf(arena, "%.*s has no SPF record", STR_FMT(f->spf_domain));
     c.put = planned(index, arena, f->spf_domain);
     return c;
 }

@@ -195,5 +195,6 @@ def test_the_table_fits(strict):
     ran = subprocess.run(["script", "-qec", f"stty cols 80; {words}", "/dev/null"], cwd=world.folder, capture_output=True, text=True, env=world.daemon.environment)
     text = re.sub(r"\x1b\[[0-9;]*m", "", ran.stdout).replace("\r", "")
     table = text[text.index("A strict receiver will see"):].split("\n\n")[0].splitlines()
-    assert len(table) == 6 and max(map(len, table)) <= 80 and table[1].split()[:2] == ["FROM", "FCRDNS"], text
+    assert max(map(len, table)) <= 80 and table[1].split()[:2] == ["FROM", "FCRDNS"] and [row.split()[0] for row in table[2:6]] == sorted(NORMAL), text
+    assert " ".join(" ".join(table[6:]).split()) == "DMARC SPF pass for contoso.test, aligned; DKIM pass d=contoso.test s=s1 (ours), aligned", text
     assert f'{EHLO}. 1 TXT "v=spf1 ip4:127.0.1.16/30 ip4:127.0.1.32/30 ip4:127.0.1.48/30 ip4:127.0.1.64/30 -all"' in text, text
