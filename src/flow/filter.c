@@ -3,6 +3,7 @@
 #include "alert/alert.h"
 #include "base/clock.h"
 #include "flow/filter_macros.h"
+#include "flow/registered.h"
 #include "identity/survey.h"
 #include "mail/mime.h"
 #include "policy/envelope.h"
@@ -10,7 +11,7 @@
 #include "scan/milter_health.h"
 #include <stdlib.h>
 
-enum { FIRST_ROOM = 16, ARGUMENTS_MAX = 16, HELD_MAX = 400, NAME_MS = 3000 };
+enum { FIRST_ROOM = 16, ARGUMENTS_MAX = 16, HELD_MAX = 400, NAME_MS = 3000, REST_MS = 10000 };
 
 struct filter {
     struct filter_view view; /* what macros are taken from */
@@ -34,10 +35,17 @@ static struct str macro(void *arg, struct str name) {
     return filter_macro(&f->view, name, f->scratch);
 }
 
-static void failed(void *arg, const struct milter_settings *m, struct str why) {
+static bool rests(void *arg, const struct milter_settings *m) {
+    return milter_service_rests(((struct filter *)arg)->flow->milters, m->name, clock_wall_ms());
+}
+
+static void failed(void *arg, const struct milter_settings *m, struct str why, bool silent) {
     struct filter *f = arg;
     struct arena *arena = arena_new(0);
-    milter_service_note(f->flow->milters, m->name, false, why, clock_wall_ms());
+    int64_t now = clock_wall_ms();
+    milter_service_note(f->flow->milters, m->name, false, why, now);
+    if (silent)
+        milter_service_rest(f->flow->milters, m->name, now + REST_MS);
     log_event(f->flow->log, LOG_WARNING, "milter failed", "milter", str_c(arena, m->name), "why",
               str_c(arena, why), "trace_id", f->view.a ? f->view.a->id.text : NULL, NULL);
     static const char *const meanwhile[] = {
@@ -82,8 +90,12 @@ struct filter *filter_new(struct flow *flow, struct settings *settings, struct s
                                    .listener = listener,
                                    .client_name = STR("localhost"),
                                    .client_resolve = STR("OK")};
-    f->calls = (struct milter_calls){
-        .arg = f, .macro = macro, .failed = failed, .worked = worked, .resolver = flow_here(flow)->resolver};
+    f->calls = (struct milter_calls){.arg = f,
+                                     .macro = macro,
+                                     .failed = failed,
+                                     .worked = worked,
+                                     .rests = rests,
+                                     .resolver = flow_here(flow)->resolver};
     f->chain = milters_new(&settings->milters, listener, &f->calls);
     if (!f->chain) {
         free(f);
@@ -289,7 +301,8 @@ static bool change_from(struct filter *f, struct acceptance *a, const struct mil
     if (a->verified.checked)
         a->verified.spf = (struct spf_check){
             .domain = STR(""), .reason = STR("a milter changed the reverse-path, which nobody vouches for")};
-    return true;
+    return a->outside || registered_check(f->flow, a->settings, &a->by, a->reverse_path, NULL, a->arena, ret,
+                                          &a->refused_why);
 }
 
 static void take_out(struct filter *f, struct str address) {

@@ -73,13 +73,14 @@ int milter_fail(struct milter *m, const char *what, int error) {
         hang_up(m, MILTER_CLOSED);
         return -1;
     }
+    bool silent = m->state == MILTER_CLOSED && error == SLUICE_ETIMEOUT;
     hang_up(m, MILTER_FAILED);
     if (!calls->failed)
         return -1;
     struct buf why __attribute__((cleanup(buf_free))) = {0};
     buf_printf(&why, "%s%s%s (%.*s)", what, error ? ": " : "", error ? error_text(error) : "",
                STR_FMT(m->settings->endpoint.text));
-    calls->failed(calls->arg, m->settings, buf_view(&why));
+    calls->failed(calls->arg, m->settings, buf_view(&why), silent);
     return -1;
 }
 
@@ -268,6 +269,11 @@ static bool open_connection(struct milter *m, struct arena *arena, struct milter
     int64_t deadline = clock_mono_ms() + m->settings->connect_ms;
     hang_up(m, MILTER_CLOSED);
     m->quiet = false;
+    if (chain->calls->rests && chain->calls->rests(chain->calls->arg, m->settings)) {
+        milter_fail(m, "it kept silent a moment ago", 0);
+        milter_failure(m, ret);
+        return false;
+    }
     int error = dial(m, deadline);
     if (error || negotiate(m, deadline) != 0) {
         if (error)
@@ -457,7 +463,7 @@ void milters_failed(struct milters *chain, struct str milter, struct str why, st
         if (!str_eq(m->settings->name, milter))
             continue;
         if (chain->calls->failed)
-            chain->calls->failed(chain->calls->arg, m->settings, why);
+            chain->calls->failed(chain->calls->arg, m->settings, why, false);
         milter_failure(m, ret);
     }
 }

@@ -25,9 +25,12 @@ struct milter_calls {
     void *arg;
     /* The value of a macro ("i", "{auth_authen}"); the NULL view: it has none now. */
     struct str (*macro)(void *arg, struct str name);
-    /* For health: a milter failed (`why` in words), or a message went through it. May be NULL. */
-    void (*failed)(void *arg, const struct milter_settings *, struct str why);
+    /* For health: a milter failed (`why` in words; `silent`: it did not answer while the connection was
+     * made), or a message went through it. May be NULL. */
+    void (*failed)(void *arg, const struct milter_settings *, struct str why, bool silent);
     void (*worked)(void *arg, const struct milter_settings *);
+    /* Asked before a connection is made: true, nobody is to wait for this one now. May be NULL. */
+    bool (*rests)(void *arg, const struct milter_settings *);
     /* Connects; NULL: scan_endpoint_dial. */
     int (*dial)(void *arg, const struct milter_settings *, int64_t deadline, struct stream **ret);
     struct resolver *resolver;

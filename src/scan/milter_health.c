@@ -8,7 +8,7 @@ enum { WHY_MAX = 200 };
 
 struct entry {
     bool down;
-    int64_t since;
+    int64_t since, rest_until;
     uint64_t counts[MILTER_COUNTS];
     size_t why_len;
     char why[WHY_MAX];
@@ -65,6 +65,20 @@ bool milter_service_note(struct milter_service *s, struct str name, bool up, str
     e->counts[up ? MILTER_COUNT_MESSAGES : MILTER_COUNT_FAILURES]++;
     pthread_mutex_unlock(&s->lock);
     return news;
+}
+
+void milter_service_rest(struct milter_service *s, struct str name, int64_t until) {
+    pthread_mutex_lock(&s->lock);
+    entry_of(s, name)->rest_until = until;
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool milter_service_rests(struct milter_service *s, struct str name, int64_t now) {
+    pthread_mutex_lock(&s->lock);
+    const struct entry *e = map_get(s->entries, name);
+    bool rests = e && e->rest_until > now;
+    pthread_mutex_unlock(&s->lock);
+    return rests;
 }
 
 void milter_service_count(struct milter_service *s, struct str name, enum milter_count what) {

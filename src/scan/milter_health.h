@@ -28,6 +28,9 @@ struct milter_service *milter_service_free(struct milter_service *);
 
 /* It works, or fails with `why`. True: that is news. */
 bool milter_service_note(struct milter_service *, struct str name, bool up, struct str why, int64_t now);
+/* It keeps who wants to connect waiting: until then (wall ms) nobody tries. And: does it rest? */
+void milter_service_rest(struct milter_service *, struct str name, int64_t until);
+bool milter_service_rests(struct milter_service *, struct str name, int64_t now);
 void milter_service_count(struct milter_service *, struct str name, enum milter_count);
 
 /* What is known of this one; of one that was never asked: up, all zero. Texts in the arena. */

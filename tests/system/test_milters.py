@@ -478,6 +478,10 @@ def test_a_slow_one_defers(named):
             with pytest.raises(Refused) as refused:
                 client.send(ALICE, BOB, message())
         assert (refused.value.stage, refused.value.reply) == ("MAIL", LATER)
+        with world.connector() as client:
+            with pytest.raises(Refused):
+                client.send(ALICE, BOB, message())
+        assert milter.connections == 1, "only one client waited for it"
 
 
 def test_one_that_is_dead_comes_back(named):
