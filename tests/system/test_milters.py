@@ -401,7 +401,7 @@ def closes_at_once(self, connection):
 
 def closes_in_the_message(self, connection):
     self.until(connection, b"O")
-    connection.sendall(milters.agreement(steps=0x2f))
+    connection.sendall(milters.agreement(steps=0x26f))
     self.until(connection, b"B")
 
 
@@ -427,7 +427,14 @@ def half_a_packet(self, connection):
     connection.sendall(b"\0\0\0\x05")
 
 
-FAILURES = [garbage, closes_at_once, closes_in_the_message, garbage_at_the_end, floods, half_a_packet]
+FAILURES = {
+    garbage: "it does not speak the milter protocol",
+    closes_at_once: "no answer to the negotiation: the other side closed",
+    closes_in_the_message: "no answer: the other side closed",
+    garbage_at_the_end: "a change of the header is malformed",
+    floods: "it makes the header too long",
+    half_a_packet: "no answer: the other side closed",
+}
 
 
 @pytest.fixture
@@ -448,7 +455,7 @@ def test_a_failure_defers(named, failure):
                 client.send(ALICE, BOB, message())
             assert refused.value.reply == LATER
             assert client.command("NOOP").startswith("250")
-        world.daemon.wait_log("milter failed", what="the failure is logged")
+        world.daemon.wait_log(f"milter failed .*{FAILURES[failure]}", what="the failure is logged")
         world.daemon.wait_log("scanner-down|scanner does not answer", what="the alert")
     assert not world.receiver.messages
 

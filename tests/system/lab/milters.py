@@ -111,7 +111,7 @@ def packet(command, data=b""):
     return struct.pack(">I", len(data) + 1) + command + data
 
 
-def agreement(actions=0, steps=0x7f):
+def agreement(actions=0, steps=0x27f):
     """Its answer to the negotiation: asked for the end of the message only, unless `steps` says otherwise."""
     return packet(b"O", struct.pack(">III", 6, actions, steps))
 
