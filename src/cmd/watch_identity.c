@@ -258,6 +258,8 @@ void watch_identity(void *arg) {
     do {
         struct settings *s = flow_settings(&w->daemon->flow);
         int64_t now = clock_mono_ms();
+        if (!w->seen && s->identity.check != IDENTITY_CHECK_OFF)
+            tell(w, s); /* what the last daemon knew can be over now */
         if (s != w->seen && (!w->seen || w->next > now + first_wait(w, s)))
             w->next = now + first_wait(w, s);
         w->seen = s;
