@@ -1,5 +1,6 @@
 #include "identity/ownership.h"
 #include "base/error.h"
+#include "identity/names.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -178,6 +179,7 @@ enum ownership_finding ownership_ask(struct resolver *resolver, struct str domai
     struct dns_answer answer;
     struct str name = ownership_name(arena, domain);
     resolver_lookup(resolver, name, DNS_TXT, deadline, arena, &answer);
+    answer_doubt(&answer);
     if (answer.status == DNS_FAILED) {
         *ret_why = str_printf(arena, "the DNS does not answer for %.*s: %.*s", STR_FMT(name),
                               STR_FMT(answer.why.len ? answer.why : STR("no reason is known")));
