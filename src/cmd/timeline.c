@@ -134,6 +134,10 @@ static void tell(struct cli *cli, const struct trace_event *e, const struct trac
         return;
     fprintf(cli->out, "%*s", (int)column, "");
     cli_wrap(cli, column, safe(cli, e->reply));
+    if (!e->identity.len)
+        return;
+    fprintf(cli->out, "%*s", (int)column, "");
+    cli_wrap(cli, column, safe(cli, str_printf(cli->arena, "known then: %.*s", STR_FMT(e->identity))));
 }
 
 static bool ends(enum trace_kind kind) {

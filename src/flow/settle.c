@@ -4,11 +4,13 @@
 #include "base/clock.h"
 #include "flow/bounce.h"
 #include "flow/suspicion.h"
+#include "identity/faults.h"
+#include "mail/address.h"
 #include "rt/fiber.h"
 #include "seeded_bug.h"
 #include <stdio.h>
 
-enum { REPORT_RETRY_MS = 5 * 60 * 1000 };
+enum { REPORT_RETRY_MS = 5 * 60 * 1000, KNOWN_FAULTS_MAX = 1000 };
 
 /* ---- reading the envelope ---- */
 
@@ -68,7 +70,30 @@ static void log_fate(struct flow *flow, const struct trace_event *event, struct 
                                             : "failed",
               "trace_id", event->trace_id.text, "to", str_c(arena, event->recipient), "pool",
               str_c(arena, event->pool), "source", ip_text(&event->outbound_ip, from), "server",
-              ip_text(&event->server_ip, to), "reply", str_c(arena, event->reply), NULL);
+              ip_text(&event->server_ip, to), "reply", str_c(arena, event->reply), "identity",
+              event->identity.len ? str_c(arena, event->identity) : NULL, NULL);
+}
+
+/* A refusal for policy or authentication (RFC 3463 3.8), with what the last survey knew to be wrong with what
+ * the receiver judges: the address, its EHLO name, the sender's domain. */
+static struct str known_faults(struct flow *flow, const struct spool_message *m, const struct outcome *o,
+                               const struct settle_where *where, struct arena *arena) {
+    char ip[IP_TEXT_SIZE];
+    struct buf text __attribute__((cleanup(buf_free))) = {0};
+    bool policy = o->enhanced.len > 3 && memcmp(o->enhanced.at + 1, ".7.", 3) == 0;
+    if (o->fate == OUTCOME_DONE || !o->remote || !policy || !where)
+        return STR_NULL;
+    const struct str subjects[] = {
+        str_of(ip_text(&where->source, ip)),
+        where->ehlo,
+        address_split(m->sender.len ? m->sender : m->return_path).domain,
+    };
+    for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++) {
+        struct str about = faults_about(flow->faults, subjects[i], arena);
+        if (about.len)
+            buf_printf(&text, "%s%.*s: %.*s", text.len ? "; " : "", STR_FMT(subjects[i]), STR_FMT(about));
+    }
+    return text.len ? str_copy(arena, str_head(buf_view(&text), KNOWN_FAULTS_MAX)) : STR_NULL;
 }
 
 /* ---- one fate ---- */
@@ -92,6 +117,7 @@ static struct ending ending_of(struct flow *flow, const struct spool_message *m,
     e.event = event_of(m, r->delivery, kind_of(r->outcome.fate), where);
     e.event.pool = queue_delivery_pool(flow->queue, r->delivery);
     e.event.reply = outcome_line(arena, &r->outcome);
+    e.event.identity = known_faults(flow, m, &r->outcome, where, arena);
     e.fate = (struct spool_outcome){.time = e.event.time,
                                     .attempts = (uint32_t)r->delivery->attempts + 1,
                                     .source = e.event.outbound_ip,

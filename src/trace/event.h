@@ -78,6 +78,8 @@ enum trace_direction {
     FIELD(IP, server_ip, "server_ip", 0)                                                                     \
     FIELD(STR, server_hostname, "server_hostname", 0)                                                        \
     FIELD(STR, reply, "reply", 0) /* the receiver's words, or ours: "550 5.1.1 no such user" */              \
+    FIELD(STR, identity, "identity",                                                                         \
+          0) /* what the DNS was known to say wrongly of us, when a receiver refused */                      \
     FIELD(STR, tls, "tls", 0)                                                                                \
     FIELD(STR, spf, "spf", 1)                                                                                \
     FIELD(STR, dkim, "dkim", 1)                                                                              \

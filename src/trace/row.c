@@ -42,6 +42,7 @@ const char row_schema[] =
 const char *const row_upgrades[ROW_SCHEMA - 1] = {
     ADD_TO_BOTH("arc") ADD_TO_BOTH("original_client_reason"),
     ADD_TO_BOTH("score") ADD_TO_BOTH("symbols"),
+    ADD_TO_BOTH("identity"),
 };
 
 #define INTO(verb, table)                                                                                    \

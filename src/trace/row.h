@@ -10,7 +10,7 @@
 #include "trace/event.h"
 #include <sqlite3.h>
 
-enum { ROW_SCHEMA = 3 };
+enum { ROW_SCHEMA = 4 };
 
 /* Creates the tables. */
 extern const char row_schema[];

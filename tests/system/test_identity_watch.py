@@ -9,8 +9,10 @@ import pytest
 
 from conftest import missing
 from lab import places, zone_server
+from lab.client import message
 from lab.daemon import Daemon
 from lab.waiting import until
+from lab.world import zone
 from test_dns_check import EHLO, line
 from test_dns_plan import SERVER, Planned, Pool, Setup
 
@@ -127,3 +129,22 @@ def test_off_and_reload(watched):
         daemon.config.write_text(config.replace("check = 1s", f'check = "{written}"'))
         ran = daemon.run("check")
         assert ran.returncode == 1 and "is not auto, off or a time from 1s to 7d" in ran.stdout
+
+
+def test_a_refusal_says_what_was_known(make_world):
+    """A receiver refuses for the names; the trace says what the survey knew of them."""
+    world = make_world(extra="identity { check = 1s }")
+    (world.folder / "zone").write_text(zone(extra="1.1.0.127.in-addr.arpa. IN PTR x.sluice.test.\nx.sluice.test. IN A 127.0.1.1\n"))
+    world.host("fabrikam.test", refuse={"bob@fabrikam.test": "550 5.7.25 no reverse name", "carol@fabrikam.test": "550 5.1.1 nobody here"})
+    world.start("fabrikam.test")
+    until(lambda: world.daemon.rows("status")[0]["identity_checked"] != "never", what="a survey")
+    ids = {}
+    for to in ("bob", "carol"):
+        with world.connector() as client:
+            ids[to] = client.send("alice@contoso.test", f"{to}@fabrikam.test", message(to=f"{to}@fabrikam.test"))
+        world.daemon.trace_of(ids[to], "Failed")
+    (row,) = world.daemon.trace("--trace-id", ids["bob"])
+    assert f"{row['outbound_ip']}: no-ptr" in row["identity"] and "contoso.test: no-dkim" in row["identity"] and row["rule"] == "own", row
+    assert "known then: " in world.daemon.cli("trace", "show", ids["bob"])
+    (row,) = world.daemon.trace("--trace-id", ids["carol"])
+    assert row["identity"] is None

@@ -286,6 +286,8 @@ static void make_old(const char *path, bool very_old) {
     sqlite3 *db;
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db,
+                                  "ALTER TABLE event DROP COLUMN identity;"
+                                  "ALTER TABLE latest DROP COLUMN identity;"
                                   "ALTER TABLE event DROP COLUMN score; ALTER TABLE latest DROP COLUMN score;"
                                   "ALTER TABLE event DROP COLUMN symbols;"
                                   "ALTER TABLE latest DROP COLUMN symbols;"
