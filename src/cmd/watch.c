@@ -11,6 +11,7 @@
 enum {
     TURN_MOST_MS = 1000, /* a reload is seen in time */
     TURN_LEAST_MS = 5,
+    CLOCK_BACK_MS = 10 * 1000,
     SWEEP_MS = 60 * 1000, /* what ends by the clock */
     SAVE_MS = 10 * 60 * 1000,
     SAVE_AGAIN_MS = 10 * 1000,
@@ -227,10 +228,12 @@ void daemon_watch_sources(void *arg) {
     int error = 0;
     do {
         struct settings *s = flow_settings(&d->flow);
-        if (s != w->settings)
+        int64_t now = clock_wall_ms();
+        if (s != w->settings || now < w->now - CLOCK_BACK_MS) /* what was due would not be for as long */
             watch_adopt(w, s);
+        w->now = now;
         settings_unref(s);
-        int64_t next = watch_ask(w), now = clock_wall_ms();
+        int64_t next = watch_ask(w);
         sweep(w, now);
         save_when_due(w);
         write_changes(w);

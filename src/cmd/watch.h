@@ -40,6 +40,7 @@ struct watch {
     size_t cursor;       /* of the gate's search */
     unsigned asking;
     int64_t gate_free_at, sweep_at, save_at, save_failed; /* wall ms */
+    int64_t now;                                          /* wall ms of the last turn */
     bool dirty;                                           /* there is news to save */
     struct waiters news;
     const char *path;

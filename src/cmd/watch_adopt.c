@@ -77,6 +77,7 @@ void watch_adopt(struct watch *w, struct settings *s) {
         gate_reload(w->gate, require, s->identity.recheck_ms, s->pools);
     w->settings = settings_ref(s);
     w->targets = targets, w->count = count, w->cursor = 0;
+    w->gate_free_at = w->sweep_at = w->save_at = 0;
     w->generation++;
     index_targets(w);
     w->said = xcalloc(s->blocklists.count + 1, 1);

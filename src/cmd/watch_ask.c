@@ -85,8 +85,8 @@ static void log_change(struct watch *w, const struct asking *a, enum blocklist_c
     struct blocklist_entry entry = {0};
     watch_listed(w, t, a->question.list, &entry);
     watch_change(w, &t->ip, listed ? WATCH_EVENT_LISTED : WATCH_EVENT_DELISTED, list, entry.text);
-    log_event(w->daemon->log, LOG_WARNING, listed ? "listed" : "delisted", "source", ip_text(&t->ip, ip),
-              "pool", str_c(arena, t->pool->name), "list", str_c(arena, list), NULL);
+    log_event(w->daemon->log, listed ? LOG_WARNING : LOG_INFO, listed ? "listed" : "delisted", "source",
+              ip_text(&t->ip, ip), "pool", str_c(arena, t->pool->name), "list", str_c(arena, list), NULL);
     arena_free(arena);
 }
 
@@ -149,8 +149,9 @@ static void log_gate(struct watch *w, const struct watch_target *t) {
     struct arena *arena = arena_new(0);
     char ip[IP_TEXT_SIZE];
     struct gate_view view = gate_view(w->gate, &t->ip, clock_wall_ms());
-    log_event(w->daemon->log, LOG_WARNING, view.usable ? "confirmed" : "not confirmed", "source",
-              ip_text(&t->ip, ip), "pool", str_c(arena, t->pool->name), view.usable ? "name" : "why",
+    log_event(w->daemon->log, view.usable ? LOG_INFO : LOG_WARNING,
+              view.usable ? "confirmed" : "not confirmed", "source", ip_text(&t->ip, ip), "pool",
+              str_c(arena, t->pool->name), view.usable ? "name" : "why",
               str_c(arena, view.usable ? view.name : view.reason), NULL);
     arena_free(arena);
 }

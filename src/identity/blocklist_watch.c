@@ -88,7 +88,32 @@ static void open_list(struct blocklist_watch *w, size_t number, int64_t now) {
     begin_trial(w, number, now);
 }
 
-static void take_over(struct blocklist_watch *w, const struct blocklist_watch *old) {
+static void set_why(struct list_state *s, struct str why) {
+    why = str_head(why, sizeof s->why_text);
+    if (why.len)
+        memcpy(s->why_text, why.at, why.len);
+    s->why = str_from(s->why_text, why.len);
+}
+
+/* A list that refuses is not asked sooner for a reload. */
+static void take_over_pause(struct list_state *s, const struct list_state *from, int64_t now) {
+    if (!from->pause || from->believed)
+        return;
+    s->pause = from->pause;
+    s->free_at = from->free_at < now + from->pause ? from->free_at : now + from->pause;
+    set_why(s, from->why);
+}
+
+/* Times in the future are of a clock that was set back. */
+static void take_over_entry(struct entry *to, const struct entry *from, int64_t now) {
+    to->answered = from->answered < now ? from->answered : now;
+    if (!from->listed)
+        return;
+    to->listed = true, to->since = from->since < now ? from->since : now;
+    set_text(to, str_of(from->text));
+}
+
+static void take_over(struct blocklist_watch *w, const struct blocklist_watch *old, int64_t now) {
     struct map *places = map_new(false);
     for (size_t i = 0; i < old->address_count; i++)
         map_put(places, str_from(&old->addresses[i], sizeof *old->addresses), (void *)(uintptr_t)(i + 1));
@@ -96,15 +121,12 @@ static void take_over(struct blocklist_watch *w, const struct blocklist_watch *o
         for (size_t o = 0; o < old->list_count; o++) {
             if (!str_eq_nocase(w->lists[l].zone, old->lists[o].zone))
                 continue;
+            take_over_pause(&w->states[l], &old->states[o], now);
             for (size_t i = 0; i < w->address_count; i++) {
-                size_t at =
-                    (size_t)(uintptr_t)map_get(places, str_from(&w->addresses[i], sizeof *w->addresses));
-                const struct entry *from = at ? &old->states[o].entries[at - 1] : NULL;
-                if (!from || !from->listed)
-                    continue;
-                struct entry *to = &w->states[l].entries[i];
-                to->listed = true, to->since = from->since, to->answered = from->answered;
-                set_text(to, str_of(from->text));
+                struct str key = str_from(&w->addresses[i], sizeof *w->addresses);
+                size_t at = (size_t)(uintptr_t)map_get(places, key);
+                if (at)
+                    take_over_entry(&w->states[l].entries[i], &old->states[o].entries[at - 1], now);
             }
         }
     map_free(places);
@@ -125,7 +147,7 @@ struct blocklist_watch *blocklist_watch_new(const struct blocklist *lists, size_
     for (size_t i = 0; i < list_count; i++)
         open_list(w, i, now);
     if (old)
-        take_over(w, old);
+        take_over(w, old, now);
     return w;
 }
 
@@ -231,10 +253,7 @@ static void pause(struct blocklist_watch *w, size_t number, struct str why, int6
     s->pause = s->pause > most ? most : s->pause;
     s->believed = false;
     s->free_at = now + s->pause;
-    why = str_head(why, sizeof s->why_text);
-    if (why.len)
-        memcpy(s->why_text, why.at, why.len);
-    s->why = str_from(s->why_text, why.len);
+    set_why(s, why);
     begin_trial(w, number, now);
 }
 

@@ -159,7 +159,8 @@ struct gate_view gate_view(const struct gate *g, const struct ip *ip, int64_t no
     struct gate_view view = {.usable = !rests(g, a, now)};
     if (!a)
         return view;
-    view.next_ask = a->next_ask;
+    /* Later than that only by a clock that was set back. */
+    view.next_ask = a->next_ask - now > g->again_ms * GATE_AGAIN_MOST ? now : a->next_ask;
     view.doubted = a->doubted;
     struct str text = str_from(a->reason, a->reason_len);
     if (holds(a, now)) {

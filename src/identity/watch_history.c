@@ -57,8 +57,8 @@ int watch_history_parse(struct arena *arena, struct str line, struct watch_chang
     struct watch_change c = {.event = WATCH_EVENT_COUNT};
     struct str word = member(arena, o, "event");
     bool good = clock_parse_rfc3339(member(arena, o, "time"), &c.time) && c.time >= 0 &&
-                ip_parse(member(arena, o, "ip"), &c.ip) && json_is_string(json_object_get(o, "by")) &&
-                json_is_string(json_object_get(o, "text"));
+                ip_parse(member(arena, o, "ip"), &c.ip) && !ip_is_none(&c.ip) &&
+                json_is_string(json_object_get(o, "by")) && json_is_string(json_object_get(o, "text"));
     for (int i = 0; i < WATCH_EVENT_COUNT; i++)
         if (str_eq(word, str_of(watch_event_word((enum watch_event)i))))
             c.event = (enum watch_event)i;

@@ -252,7 +252,42 @@ static void test_reload(void **state) {
     assert_true(blocklist_entry(next, 0, 0, w.now).listed);
     assert_true(str_eq(blocklist_entry(next, 0, 0, w.now).text, STR("listed")));
     assert_false(blocklist_entry(next, 0, 1, w.now).listed);
+    assert_true(blocklist_entry(next, 0, 1, w.now).answered > 0);
     blocklist_watch_free(next);
+    blocklist_watch_free(w.watch);
+}
+
+/* A list that refuses is left alone over any number of reloads, and over a clock that was set back. */
+static void test_reload_of_a_paused_list(void **state) {
+    (void)state;
+    struct world w;
+    struct str why;
+    world_open(&w);
+    w.listed = 0;
+    live(&w, 3 * HOUR);
+    w.temper[0] = w.temper[1] = TOO_MUCH;
+    live(&w, 12 * HOUR);
+    size_t asked = w.asked[0] + w.asked[1];
+    for (int i = 0; i < 20; i++) {
+        struct blocklist_watch *next =
+            blocklist_watch_new(w.lists, 2, w.addresses, TARGETS, &blocklist_usual_pace, 7, w.now, w.watch);
+        blocklist_watch_free(w.watch);
+        w.watch = next;
+        live(&w, MINUTE);
+        assert_true(on_list(&w, 0, 0) && !on_list(&w, 0, 1));
+        assert_false(blocklist_believed(w.watch, 0, &why));
+        assert_true(str_eq(why, STR("it was asked too much")));
+    }
+    assert_in_range(w.asked[0] + w.asked[1] - asked, 0, 2);
+    w.now -= 5 * DAY;
+    w.temper[0] = w.temper[1] = HONEST;
+    struct blocklist_watch *next =
+        blocklist_watch_new(w.lists, 2, w.addresses, TARGETS, &blocklist_usual_pace, 7, w.now, w.watch);
+    blocklist_watch_free(w.watch);
+    w.watch = next;
+    w.listed = TARGETS;
+    live(&w, 2 * DAY);
+    assert_false(on_list(&w, 0, 0) || on_list(&w, 1, 0));
     blocklist_watch_free(w.watch);
 }
 
@@ -314,6 +349,7 @@ int main(void) {
         cmocka_unit_test(test_listed_and_delisted),
         cmocka_unit_test(test_lists_that_fail),
         cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_reload_of_a_paused_list),
         cmocka_unit_test(test_restored),
         cmocka_unit_test(test_many),
     };
