@@ -1,4 +1,5 @@
 """Milters in the SMTP session: Debian's libmilter and OpenDKIM as they are, and milters that misbehave."""
+import concurrent.futures
 import http.client
 import re
 import shutil
@@ -328,6 +329,42 @@ def test_status_and_metrics(world, obedient):
     for name in ("changed", "quarantined", "discarded", "refused"):
         assert f'sluice_milter_{name}_total{{milter="one"}} 1' in text, text
     assert 'sluice_milter_up{milter="one"} 1' in text
+
+
+def test_many_sessions_at_once(world, obedient):
+    """Sessions on all workers, several messages each: every one gets its own answer."""
+    world.start("fabrikam.test")
+
+    def session(number):
+        with world.connector() as client:
+            for i in range(15):
+                mark = f"{number}-{i}"
+                if i % 3:
+                    client.send(ALICE, BOB, orders(f"add X-Mark={mark}", f"body {mark}", subject=mark))
+                else:
+                    with pytest.raises(Refused) as refused:
+                        client.send(ALICE, BOB, orders(f"reject no {mark}"))
+                    assert refused.value.reply == f"550 5.7.1 no {mark}"
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(session, range(8)))
+    world.receiver.wait(lambda: len(world.receiver.messages) == 80)
+    for got in world.receiver.messages:
+        assert got.header("Subject") == got.header("X-Mark") == got.body.decode().strip()
+    assert len(obedient.told("connect")) == 8, "one connection a session"
+
+
+def test_a_reload_is_for_new_sessions(world, obedient):
+    world.rewrite(extra="")
+    world.start("fabrikam.test")
+    with world.connector() as before:
+        world.rewrite(extra=section(obedient.socket))
+        world.daemon.cli("reload")
+        with world.connector() as after:
+            with pytest.raises(Refused):
+                after.send(ALICE, BOB, orders("reject"))
+        before.send(ALICE, BOB, orders("reject"))
+    assert len(obedient.told("connect")) == 1
 
 
 # ---- OpenDKIM

@@ -481,10 +481,39 @@ static void test_bytes(void **state) {
     arena_free(arena);
 }
 
+/* A milter that says which macros it wants gets these and no others. */
+static void test_macros(void **state) {
+    (void)state;
+    static const struct story story = {
+        .first = {{.raw = STR("\0\0\0\x2eO\0\0\0\6\0\0\0\0\0\0\2\x7f\0\0\0\2i client_name {unknown}\0"
+                              "\0\0\0\3\0\0\0\0\1c")}},
+    };
+    struct arena *arena = arena_new(0);
+    struct stage st = {.story = &story};
+    struct milter_calls calls = {&st, macro, failed, worked, NULL, dial, NULL};
+    struct milter_settings one = {
+        .name = STR("first"), .connect_ms = 1000, .command_ms = 1000, .message_ms = 1000};
+    struct milters_settings settings = {&one, 1};
+    struct milters *chain = milters_new(&settings, STR("relay"), &calls);
+    struct buf out = {0}, heard = {0};
+    assert_true(play_envelope(chain, &story, arena, &out));
+    play_message(chain, &story, arena, &out);
+    milters_free(chain);
+    struct str all = buf_view(&st.heard[0][0]);
+    commands_of(all, &heard);
+    assert_string_equal(buf_c(&heard), "ODDDDDEQ");
+    assert_true(str_find(all, STR("\0\0\0\x1d"
+                                  "DMi\0ID\0client_name\0c.example\0")) >= 0);
+    assert_true(str_find(all, STR("\0\0\0\2DR")) >= 0);
+    buf_free(&out), buf_free(&heard), buf_free(&st.heard[0][0]), buf_free(&st.answers[0][0]);
+    arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stories),
         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_macros),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
