@@ -246,6 +246,32 @@ def test_no_more_connections_than_allowed(make_world, fake):
     assert len(sent) == 20 and scanner.connections <= 2
 
 
+def test_scanners_come_and_go_under_load(make_world, fake):
+    """Whatever they do meanwhile: what was accepted was judged by one of them."""
+    scanners = [fake(), fake()]
+    world = make_world(extra=sections(*scanners), verdict="timeout = 1s").start("fabrikam.test")
+    sent, refused, others = [], [], []
+
+    def client(number):
+        with world.connector() as c:
+            for i in range(10):
+                scanners[(number + i) % 2].how = ("well", "hangup", "garbage", "well", "half")[(number * 3 + i) % 5]
+                try:
+                    sent.append(c.send(ALICE, BOB, message(subject=f"{number}-{i}", body=b"x" * 5000 + b"\r\n")))
+                except Refused as e:
+                    (refused if e.reply == DEFERRED else others).append(e.reply)
+
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(16)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not others and len(sent) + len(refused) == 160 and sent
+    world.receiver.wait(lambda: len(world.receiver.messages) == len(sent), what="what was accepted is delivered")
+    scanned = {re.search(rb"Subject: (\S+)", body)[1].decode() for s in scanners for body in s.bodies}
+    assert {m.header("Subject") for m in world.receiver.messages} <= scanned
+
+
 def test_actions_refuse_when_told_to(make_world, fake):
     scanner = fake(answer={"action": "reject", "score": 20.0, "messages": {"smtp_message": "Matched map: bad"}})
     world = make_world(verdict=f'{scanner.config} refuse = {{"reject", "soft reject"}}').start("fabrikam.test")
