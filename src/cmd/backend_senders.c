@@ -88,6 +88,29 @@ static void add_pattern(struct asking *a, enum sender_kind kind, struct api_send
         out->state = STR("suspicious");
 }
 
+/* Its own is not suspicious, but that by which it sends may be. */
+static void add_inherited(struct asking *a, struct api_sender *out) {
+    struct sender_name name;
+    struct sender_counts counts;
+    struct str why;
+    if (out->suspicion.len || !sender_name_read(a->settings->policy, out->name, a->arena, &name, &why) ||
+        name.kind != SENDER_USER || !name.tenant)
+        return;
+    const struct {
+        enum pattern_kind kind;
+        struct str name;
+        const char *word;
+    } whom[] = {{PATTERN_CONNECTOR, name.connector, "connector"},
+                {PATTERN_TENANT, name.tenant->name, "tenant"}};
+    for (size_t i = 0; i < sizeof whom / sizeof *whom && !out->suspicion.len; i++) {
+        struct str reason = STR("");
+        if (whom[i].name.len)
+            suspicion_counts(&a->daemon->flow, whom[i].kind, whom[i].name, a->arena, &counts, &reason);
+        if (reason.len)
+            out->suspicion = str_printf(a->arena, "of the %s: %.*s", whom[i].word, STR_FMT(reason));
+    }
+}
+
 /* Those of whom sending.h knows nothing. */
 static void list_suspects(struct asking *a, struct str only, const struct sending_entry *known, size_t count,
                           void (*row)(void *, const struct api_sender *), void *to) {
@@ -183,6 +206,7 @@ int daemon_sender(void *arg, const struct api_sender_query *query,
                                 : str_eq(standing.sender.kind, STR("connector")) ? SENDER_CONNECTOR
                                                                                  : SENDER_USER;
         add_pattern(&a, kind, &standing.sender);
+        add_inherited(&a, &standing.sender);
         row(to, &standing);
     }
     end(&a);

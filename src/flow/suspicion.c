@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "flow/bounce.h"
 #include "flow/suspicion_inside.h"
+#include "mail/mime.h"
 #include "policy/limit_policy.h"
 #include "rt/fiber.h"
 
@@ -25,6 +26,7 @@ struct note {
     const struct str
         *senders; /* for a report that came in: the names under which its recipient may have sent */
     size_t sender_count;
+    bool auto_reply; /* it is none of a failed delivery: it counts only for an address that sent nothing */
 };
 
 /* ---- On the owner ---- */
@@ -43,7 +45,9 @@ static void take_reports(struct suspicion *s, struct note *note) {
         struct surge_alert alert;
         if (e->incoming)
             e->unsent = !has_sent(s, note, e->now);
-        else
+        if (e->incoming && !e->unsent && note->auto_reply)
+            continue;
+        if (!e->incoming)
             e->failing = pattern_failing(s->pattern, PATTERN_USER, e->sender, e->now);
         if (surge_event(s->surge, e, note->arena, &alert))
             suspicion_tell_surge(s, &alert, e->now);
@@ -172,8 +176,11 @@ static void note_incoming(struct flow *flow, const struct acceptance *a) {
         return;
     const struct tenant *t = policy_tenant_of_domain(a->settings->policy, address_split(to->address).domain);
     struct note *note = t ? note_new(flow) : NULL;
+    struct mime_facts mime;
     if (!note)
         return;
+    mime_facts_of(a->arena, &a->content->header, &mime);
+    note->auto_reply = !mime.delivery_report;
     add_incoming(note, a->settings->policy, t, &a->id, to->address, STR("a report came in"));
     post(note);
 }

@@ -185,7 +185,7 @@ static struct str advice_of(struct arena *arena, const struct pattern_finding *f
 static void alert_it(struct suspicion *s, const struct pattern_finding *f, int64_t now) {
     struct arena *arena = arena_new(0);
     const char *what = f->over                          ? "is no longer suspicious"
-                       : f->action == PATTERN_HIGH_RISK ? "is suspicious, its mail is high-risk for now"
+                       : f->action == PATTERN_HIGH_RISK ? "is suspicious, and its mail is high-risk"
                                                         : "shows a suspicious pattern";
     const char *sign = pattern_sign_word(f->sign);
     struct str text = str_printf(arena, "%.*s %s: %.*s", STR_FMT(f->name), what, STR_FMT(f->reason));

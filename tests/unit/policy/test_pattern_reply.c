@@ -85,7 +85,7 @@ static void test_vectors(void **unused) {
         if (!file)
             skip();
         while (fgets(line, sizeof line, file)) {
-            struct str reason, text;
+            struct str reason = STR_NULL, text = STR_NULL;
             assert_true(vectors_field(line, "reason", &reason) && vectors_field(line, "line", &text));
             struct outcome o = outcome_of(text);
             if (o.code < 500)
