@@ -121,7 +121,7 @@ def test_a_destination_with_a_route(world):
 
 
 def test_deliver_of_a_connector(world):
-    world.daemon.write(world.config().replace('trust-verdict = true }', f'trust-verdict = true  deliver = "127.0.10.3:{world.delivery_port}" }}'))
+    world.daemon.write(world.config().replace('trust-verdict = true ', f'trust-verdict = true  deliver = "127.0.10.3:{world.delivery_port}" '))
     world.start()
     row = world.daemon.trace_of(send(world, "dave@contoso.test"))["dave@contoso.test"]
     assert (row["status"], row["server_ip"]) == ("Delivered", "127.0.10.3")
