@@ -173,6 +173,31 @@ def test_aliases(strict, case):
     check_foretold(world, told, receiver, world.hosts["fabrikam.test"])
 
 
+def over_ipv6(folder):
+    addresses = [f"2001:db8:25::1{n}" for n in range(4)]
+    for address in (*addresses, "2001:db8:99::25"):
+        subprocess.run(["ip", "address", "add", f"{address}/128", "dev", "lo", "nodad"], check=True)
+    world = StrictWorld(folder, pools={"normal": ("on", "published  ehlo = ptr", "2001:db8:25::10-2001:db8:25::13")})
+    try:
+        world.mx["tailspin.test"] = "2001:db8:99::25"
+        receiver = world.insists("tailspin.test", *REFUSALS)
+        world.publish()
+        world.start()
+        told = world.explain(TAIL)
+        assert set(told) == set(addresses) and all(row["strict"] == "pass" for row in told.values()), told
+        world.send(TAIL, count=4)
+        assert {s.source for s in receiver.seen} == set(addresses) and not any(s.refused for s in receiver.seen), receiver.seen
+        check_foretold(world, told, receiver, world.hosts["tailspin.test"])
+    finally:
+        world.close()
+
+
+def test_ipv6(in_namespace):
+    if not zone_server.available():
+        missing("knotd, named-checkzone, kzonecheck or nsupdate is not installed")
+    in_namespace(over_ipv6)
+
+
 def test_more_addresses_than_are_asked(strict):
     """64 in all, in turn of each family; the others are counted. IPv6 as IPv4, and a route that is not known leaves both."""
     world = strict(pools={"normal": ["127.0.2.0/25", "2001:db8:1::1-2001:db8:1::8"]})

@@ -83,7 +83,7 @@ class StrictWorld(World):
         self.dns_port = places.free_port(SERVER, "127.0.0.1")
         self.key = Key("contoso.test", "s1", "ed25519")
         self.key.file(folder / "s1.pem")
-        self.server, self.judging, self.changes = None, threading.Lock(), []
+        self.server, self.judging, self.mx = None, threading.Lock(), dict(HOSTS)
         extra = settings.pop("extra", "")
         super().__init__(folder, **{
             "dns": f'servers = {{"{SERVER}@{self.dns_port}"}}  timeout = 5s',
@@ -93,7 +93,7 @@ class StrictWorld(World):
 
     def insists(self, domain, *demands):
         strict = Strict(self, demands)
-        self.host(domain, script={"mail": strict.judge})
+        self.hosts[domain] = self.receiver.host(self.mx[domain], name=f"mx.{domain}", script={"mail": strict.judge})
         return strict
 
     def publish(self, change=None):
@@ -104,9 +104,9 @@ class StrictWorld(World):
         written = [json.loads(line) for line in self.daemon.cli("dns", "zone", "--out", str(zones), "--json").splitlines()]
         texts = {w["zone"]: (zones / w["file"]).read_text() for w in written}
         texts["contoso.test"] += "contoso.test. 60 IN MX 10 mail.contoso.test.\nmail.contoso.test. 60 IN A 127.0.3.1\n"
-        for domain, address in HOSTS.items():
+        for domain, address in self.mx.items():
             texts[domain] = (f"{domain}. 60 IN SOA ns.{domain}. h.{domain}. 1 3600 600 86400 1\n{domain}. 60 IN NS ns.{domain}.\nns.{domain}. 60 IN A {SERVER}\n"
-                             f"{domain}. 60 IN MX 10 mx.{domain}.\nmx.{domain}. 60 IN A {address}\n")
+                             f"{domain}. 60 IN MX 10 mx.{domain}.\nmx.{domain}. 60 IN {'AAAA' if ':' in address else 'A'} {address}\n")
         if change:
             change(texts)
         for name, text in texts.items():
