@@ -6,6 +6,7 @@
 
 /* A client waits ten minutes for the reply to its data (RFC 5321 4.5.3.2.6), and then sends it again. */
 enum { MESSAGE_MOST_MS = 590 * 1000 };
+enum { NAME_MOST = 1000 };
 
 static const struct milter_event header_event = {MILTER_HEADER, MILTER_STAGES, MILTER_NO_HEADERS,
                                                  MILTER_SILENT_HEADER};
@@ -37,17 +38,19 @@ static bool show(struct showing *s, const struct milter_event *event, struct str
     return milter_listens(s->m) && s->result->fate == MILTER_PASSES;
 }
 
-/* As Sendmail and Postfix show it: folds with LF alone, the first space after the colon left out. */
+/* As Sendmail and Postfix show it: folds with LF alone, the first space after the colon left out. libmilter
+ * hangs up on more than MILTER_CHUNK bytes: what is longer is shown in part, so that no field can stop the
+ * mail. */
 static void put_field(struct buf *out, const struct header_field *f, bool leading_space) {
-    struct str value = f->value;
+    struct str value = f->value, name = str_head(f->name, NAME_MOST);
     struct buf plain __attribute__((cleanup(buf_free))) = {0};
     if (!leading_space && value.len && value.at[0] == ' ')
         value = str_from_index(value, 1);
     for (size_t i = 0; i < value.len; i++)
         if (value.at[i] != '\r' || i + 1 == value.len || value.at[i + 1] != '\n')
             buf_char(&plain, value.at[i]);
-    milter_put_string(out, f->name);
-    milter_put_string(out, buf_view(&plain));
+    milter_put_string(out, name);
+    milter_put_string(out, str_head(buf_view(&plain), MILTER_CHUNK - NAME_MOST - 2));
 }
 
 static bool show_header(struct showing *s) {

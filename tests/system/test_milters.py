@@ -216,6 +216,16 @@ def test_a_big_message_passes(world, obedient):
     assert obedient.told("message")[0]["size"] == len(body)
 
 
+def test_a_long_field_passes(world, obedient):
+    """libmilter hangs up on more than 64 KiB at once: it sees the beginning, the receiver gets all."""
+    world.start("fabrikam.test")
+    long = "X-Long: " + "\r\n ".join(["z" * 900] * 100)
+    with world.connector() as client:
+        client.send(ALICE, BOB, orders("add X-Seen=1").replace(b"X-A: 1", long.encode()))
+    told = dict(obedient.told("message")[0]["fields"])
+    assert 64000 < len(told["X-Long"]) < 65536 and arrived(world).data.count(b"z" * 900) == 100
+
+
 def test_the_envelope_is_changed(world, obedient):
     world.start("fabrikam.test", "tailspin.test")
     with world.connector() as client:
