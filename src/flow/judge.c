@@ -64,7 +64,7 @@ static void scanned(struct flow *flow, const struct acceptance *a, struct judgem
         [SCAN_CLEAN] = VERDICT_CLEAN, [SCAN_SPAM] = VERDICT_SPAM, [SCAN_MALWARE] = VERDICT_MALWARE};
     j->scanned = true;
     j->score = str_printf(a->arena, "%.2f/%.2f", j->scan.score, j->scan.required);
-    j->symbols = j->scan.symbols;
+    j->symbols = j->scan.symbols.len ? j->scan.symbols : STR_NULL;
     worse(j, verdicts[j->scan.verdict], j->scan.reason);
     FLOW_COUNT(flow, scanned, 1);
 }
