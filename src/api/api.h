@@ -196,16 +196,7 @@ struct api_backend {
     /* Accepts a message as a submission. 0: *ret_id is its trace id, and it is durable. DENIED, INVALID:
      * refused for good; FULL, BUSY, IO: try later; *ret_why is the SMTP reply ("550 5.7.1 ..."). */
     int (*send)(void *arg, const struct api_submission *, struct trace_id *ret_id, struct buf *ret_why);
-    /* Who is restricted, released, allowed; with `tenants` every tenant and its limit. `tenant`: "" of all.
-     */
-    int (*senders)(void *arg, bool tenants, struct str tenant,
-                   void (*row)(void *to, const struct api_sender *), void *to, struct buf *ret_why);
-    /* Where one stands. NOTFOUND: nobody here is called that. */
-    int (*sender)(void *arg, const struct api_sender_query *,
-                  void (*row)(void *to, const struct api_standing *), void *to, struct buf *ret_why);
-    /* NOTFOUND; EXISTS: there was nothing to change. The row is how it is now. */
-    int (*sender_change)(void *arg, const struct api_sender_change *,
-                         void (*row)(void *to, const struct api_sender *), void *to, struct buf *ret_why);
+    const struct api_sender_calls *senders; /* senders.h */
     /* The history of alerts, the latest raised first. */
     int (*alerts)(void *arg, const struct alert_filter *, void (*row)(void *to, const struct alert_record *),
                   void *to, struct buf *ret_why);

@@ -83,8 +83,8 @@ void senders_list(struct request *request) {
         request_fail(request, 501, "this daemon counts no senders");
         return;
     }
-    int bad = backend->senders(backend->arg, wants_tenant(request), request_parameter(request, "tenant"),
-                               add_sender, &request->out, &why);
+    int bad = backend->senders->list(backend->arg, wants_tenant(request),
+                                     request_parameter(request, "tenant"), add_sender, &request->out, &why);
     finish(request, bad, buf_view(&why));
 }
 
@@ -110,12 +110,12 @@ void senders_show(struct request *request) {
     if (!request_knows_only(request, names) || !read_number(request, "external", &query.external) ||
         !read_number(request, "internal", &query.internal))
         return;
-    if (!query.name.len || !backend->sender) {
+    if (!query.name.len || !backend->senders) {
         request_fail(request, query.name.len ? 501 : 400,
                      query.name.len ? "this daemon counts no senders" : "name is wanted");
         return;
     }
-    int bad = backend->sender(backend->arg, &query, add_standing, &request->out, &why);
+    int bad = backend->senders->show(backend->arg, &query, add_standing, &request->out, &why);
     finish(request, bad, buf_view(&why));
 }
 
@@ -134,12 +134,12 @@ static void change(struct request *request, enum api_sender_verb verb, const cha
         request_fail(request, 400, "name is wanted");
         return;
     }
-    if (!backend->sender_change) {
+    if (!backend->senders) {
         request_fail(request, 501, "this daemon counts no senders");
         return;
     }
     change.by = request_peer(request);
-    int bad = backend->sender_change(backend->arg, &change, add_sender, &request->out, &why);
+    int bad = backend->senders->change(backend->arg, &change, add_sender, &request->out, &why);
     finish(request, bad, buf_view(&why));
 }
 

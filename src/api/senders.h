@@ -49,6 +49,19 @@ struct api_sender_change {
     int64_t until; /* ALLOW: wall ms, 0: no longer, INT64_MAX: for good */
 };
 
+/* Of struct api_backend, as its other functions. */
+struct api_sender_calls {
+    /* Who is restricted, released, allowed; with `tenants` every tenant. `tenant`: "" of all. */
+    int (*list)(void *arg, bool tenants, struct str tenant, void (*row)(void *to, const struct api_sender *),
+                void *to, struct buf *ret_why);
+    /* Where one stands. NOTFOUND: nobody here is called that. */
+    int (*show)(void *arg, const struct api_sender_query *,
+                void (*row)(void *to, const struct api_standing *), void *to, struct buf *ret_why);
+    /* NOTFOUND; EXISTS: there was nothing to change. The row is how it is now. */
+    int (*change)(void *arg, const struct api_sender_change *,
+                  void (*row)(void *to, const struct api_sender *), void *to, struct buf *ret_why);
+};
+
 /* One JSON object on a line each. */
 void api_sender_json(struct buf *, const struct api_sender *);
 void api_standing_json(struct buf *, const struct api_standing *);

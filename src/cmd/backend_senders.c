@@ -162,8 +162,8 @@ static int by_name(const void *x, const void *y) {
     return str_cmp(a->name, b->name);
 }
 
-int daemon_senders(void *arg, bool tenants, struct str only, void (*row)(void *, const struct api_sender *),
-                   void *to, struct buf *ret_why) {
+static int list(void *arg, bool tenants, struct str only, void (*row)(void *, const struct api_sender *),
+                void *to, struct buf *ret_why) {
     struct asking a;
     (void)ret_why;
     begin(&a, arg);
@@ -195,8 +195,8 @@ int daemon_senders(void *arg, bool tenants, struct str only, void (*row)(void *,
     return 0;
 }
 
-int daemon_sender(void *arg, const struct api_sender_query *query,
-                  void (*row)(void *, const struct api_standing *), void *to, struct buf *ret_why) {
+static int show(void *arg, const struct api_sender_query *query,
+                void (*row)(void *, const struct api_standing *), void *to, struct buf *ret_why) {
     struct asking a;
     struct api_standing standing;
     begin(&a, arg);
@@ -272,8 +272,8 @@ static int apply(struct asking *a, const struct senders_one *one, const struct a
     return 0;
 }
 
-int daemon_sender_change(void *arg, const struct api_sender_change *change,
-                         void (*row)(void *, const struct api_sender *), void *to, struct buf *ret_why) {
+static int change_one(void *arg, const struct api_sender_change *change,
+                      void (*row)(void *, const struct api_sender *), void *to, struct buf *ret_why) {
     static const char *const words[] = {[API_SENDER_RESTRICT] = "sender restricted",
                                         [API_SENDER_RELEASE] = "sender released",
                                         [API_SENDER_ALLOW] = "sender allowed"};
@@ -316,3 +316,5 @@ void daemon_pattern_metrics(struct daemon *d, void (*add)(void *, const struct a
     for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
         add(to, &metrics[i]);
 }
+
+const struct api_sender_calls daemon_senders = {.list = list, .show = show, .change = change_one};

@@ -73,12 +73,7 @@ void daemon_watch_close(struct daemon *);
 void daemon_senders_status(struct daemon *, void (*add)(void *, const char *, const char *, int64_t),
                            void *to);
 void daemon_senders_metrics(struct daemon *, void (*add)(void *, const struct api_metric *), void *to);
-int daemon_senders(void *arg, bool tenants, struct str tenant, void (*row)(void *, const struct api_sender *),
-                   void *to, struct buf *ret_why);
-int daemon_sender(void *arg, const struct api_sender_query *,
-                  void (*row)(void *, const struct api_standing *), void *to, struct buf *ret_why);
-int daemon_sender_change(void *arg, const struct api_sender_change *,
-                         void (*row)(void *, const struct api_sender *), void *to, struct buf *ret_why);
+extern const struct api_sender_calls daemon_senders;
 
 /* Rows of the scanners, for the status and the metrics of daemon_backend. */
 void daemon_scanner_status(struct daemon *, struct arena *,

@@ -54,8 +54,8 @@ void sending_ask(struct sending *, struct limit_question *, struct arena *, stru
 /* The same answer without any effect, for explain. */
 void sending_look(struct sending *, struct limit_question *, struct arena *, struct limit_answer *ret);
 /* Once for each answer whose ticket is open (of another: nothing happens). Committed: returns when the count
- * is durable, 0, or after a failed write its error: the message is counted then, but in memory only for now.
- * Not committed: 0 at once. */
+ * is durable, 0, or after a failed write its error: the message is counted then, but in memory until it can
+ * be written. Not committed: 0 at once. */
 int sending_settle(struct sending *, const struct limit_ticket *, bool committed);
 
 /* The same in two steps, so that the journal is synced beside the spool: begun when all that is left is the

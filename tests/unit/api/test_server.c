@@ -186,6 +186,8 @@ static int sender_change(void *arg, const struct api_sender_change *change,
     return 0;
 }
 
+static const struct api_sender_calls sender_calls = {senders, sender, sender_change};
+
 static void metrics(void *arg, void (*add)(void *, const struct api_metric *), void *to) {
     (void)arg;
     add(to, &(struct api_metric){"sluice_queue", "Recipients that wait.", false, "pool", STR("a\"b\\"), 5});
@@ -214,9 +216,7 @@ static int begin(void **state) {
                                         .source = source,
                                         .reload = reload,
                                         .send = take,
-                                        .senders = senders,
-                                        .sender = sender,
-                                        .sender_change = sender_change,
+                                        .senders = &sender_calls,
                                         .metrics = metrics};
     strcpy(fake.folder, "/tmp/test-api-XXXXXX");
     assert_non_null(mkdtemp(fake.folder));
