@@ -73,6 +73,7 @@ static void explain(struct watch *w, const struct asking *a, struct str name, st
     if (a->generation != w->generation || answer.status != DNS_RECORDS || !answer.count)
         return;
     blocklist_explain(w->lists, &a->question, answer.records[0].text);
+    w->dirty = true;
     watch_tell(w, w->listed_targets[a->question.address]);
 }
 
