@@ -152,7 +152,7 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
     if (bad)
         return bad;
     explain_as(&a.view, a.settings);
-    explain_suspicion(&a.view);
+    explain_suspicion(&a.view, a.settings);
     struct plan_input input;
     struct plan plan = cmd_dns_plan(cli, a.settings, &input);
     struct plan_index *index = plan_index_new(&plan);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "flow/suspicion.h"
 #include "mail/address.h"
 #include <jansson.h>
 
@@ -31,21 +32,25 @@ static struct api_sender_query query_of(const struct explain_view *v, const stru
     return query;
 }
 
-/* The daemon knows who is suspicious now; without one nobody is. */
-void explain_suspicion(struct explain_view *v) {
+/* The daemon knows who is suspicious now; without one what it left on disk does. */
+void explain_suspicion(struct explain_view *v, const struct settings *settings) {
     struct buf target __attribute__((cleanup(buf_free))) = {0};
+    struct arena *arena = v->cli->arena;
     struct cli_places places;
     struct api_reply reply;
-    if (!v->as.len || cli_find(v->cli, &places) != CLI_DONE)
+    struct sender_name name;
+    struct str why;
+    if (!v->as.len || !sender_name_read(settings->policy, v->as, arena, &name, &why))
         return;
     buf_str(&target, STR("/v1/sender"));
     api_target_add(&target, "name", v->as);
-    if (api_call(places.socket, "GET", buf_view(&target), STR_NULL, ASK_MS, v->cli->arena, &reply) ||
-        reply.status != 200)
+    if (cli_find(v->cli, &places) != CLI_DONE ||
+        api_call(places.socket, "GET", buf_view(&target), STR_NULL, ASK_MS, arena, &reply)) {
+        v->request.suspicion = suspicion_left(settings, &name, arena);
         return;
-    json_t *row = json_loadb(reply.body.at, reply.body.len, 0, NULL);
-    v->request.suspicion =
-        str_copy(v->cli->arena, str_of(json_string_value(json_object_get(row, "suspicion"))));
+    }
+    json_t *row = reply.status == 200 ? json_loadb(reply.body.at, reply.body.len, 0, NULL) : NULL;
+    v->request.suspicion = str_copy(arena, str_of(json_string_value(json_object_get(row, "suspicion"))));
     json_decref(row);
 }
 

@@ -66,7 +66,7 @@ const char *explain_dns_status(enum dns_status);
 
 /* Before the message is explained: who --as names is its submitter, where nothing else says who that is. */
 void explain_as(struct explain_view *, const struct settings *);
-void explain_suspicion(struct explain_view *);
+void explain_suspicion(struct explain_view *, const struct settings *);
 /* Afterwards: sets what is told of --as. Asks the daemon, or reads what it has left on disk. */
 void explain_standing(struct explain_view *, const struct settings *);
 

@@ -11,6 +11,7 @@
 #include "flow/settle.h"
 #include "policy/limit_desk.h"
 #include "policy/pattern.h"
+#include "policy/sender_name.h"
 
 struct suspicion;
 
@@ -59,6 +60,9 @@ size_t suspicion_list(struct flow *, struct arena *, struct suspicion_entry **re
 /* An operator released or allowed it: until then (wall ms; 0: the next UTC day) it is only told about. From a
  * fiber. True: it was suspicious. */
 bool suspicion_release(struct flow *, enum pattern_kind, struct str name, int64_t until);
+
+/* The same as suspicion_of, from what the last daemon left on disk; "" when nothing can be read. Blocks. */
+struct str suspicion_left(const struct settings *, const struct sender_name *, struct arena *);
 
 struct suspicion_stats {
     uint64_t subjects, suspects, found, lost;

@@ -95,6 +95,33 @@ void suspicion_read(struct suspicion *s, bool apply, struct log *log) {
     suspicion_show_all(s, apply);
 }
 
+struct str suspicion_left(const struct settings *settings, const struct sender_name *name,
+                          struct arena *arena) {
+    struct buf bytes __attribute__((cleanup(buf_free))) = {0};
+    const struct pattern_rules *rules = &settings->policy->detection;
+    int64_t now = clock_wall_ms();
+    struct pattern *p = pattern_new(rules, 0, now);
+    struct pattern_saved saved;
+    struct str found = STR("");
+    bool known = rules->apply &&
+                 read_all(str_printf(arena, "%s/patterns", settings->state).at, &bytes) == 0 &&
+                 pattern_restore(p, buf_view(&bytes), now, &saved) == 0;
+    const struct {
+        enum pattern_kind kind;
+        struct str name;
+        const char *whose;
+    } whom[] = {{(enum pattern_kind)name->kind, name->whole, ""},
+                {PATTERN_CONNECTOR, name->connector, "of the connector: "},
+                {PATTERN_TENANT, name->tenant ? name->tenant->name : STR(""), "of the tenant: "}};
+    for (size_t i = 0; i < sizeof whom / sizeof *whom && known && !found.len; i++) {
+        const char *reason = pattern_suspicion(p, whom[i].kind, whom[i].name, now);
+        if (reason)
+            found = str_printf(arena, "%s%s", whom[i].whose, reason);
+    }
+    pattern_free(p);
+    return found;
+}
+
 /* ---- Writing, a part with each turn of the loop ---- */
 
 static void write_offloaded(void *arg) {

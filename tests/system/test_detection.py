@@ -233,8 +233,11 @@ def test_an_operator_looks_and_releases(watching):
     mail = world.folder / "mail.eml"
     mail.write_bytes(message(sender="bob@contoso.test"))
     arguments = ("explain", "--from", "bob@contoso.test", "--to", "ann@fabrikam.test", "--as", "bob@contoso.test", str(mail))
-    row, = world.daemon.rows(*arguments)
-    assert (row["class"], row["rule"]) == ("high-risk", "suspicious") and "4 of 4 messages were judged spam" in row["reason"]
+    for _ in range(2):
+        row, = world.daemon.rows(*arguments)
+        assert (row["class"], row["rule"]) == ("high-risk", "suspicious") and "4 of 4 messages were judged spam" in row["reason"]
+        world.daemon.stop()  # then from what it left on disk
+    world.daemon.start()
     world.daemon.cli("sender", "release", "bob@contoso.test")
     for _ in range(3):
         until(lambda: received(world, send(world, body=b"Hi.\r\n"))["rule"] == "own", what="the release")
