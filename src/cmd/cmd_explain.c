@@ -1,7 +1,7 @@
 #include "cmd/explain_view.h"
 
 #include "cmd/asking.h"
-#include "cmd/dns.h"
+#include "cmd/planned.h"
 #include <errno.h>
 
 enum { MESSAGE_MAX = 64 << 20 };
@@ -154,7 +154,7 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
     explain_as(&a.view, a.settings);
     explain_suspicion(&a.view, a.settings);
     struct plan_input input;
-    struct plan plan = cmd_dns_plan(cli, a.settings, &input);
+    struct plan plan = planned(cli->arena, a.settings, NULL, &input); /* tokens are no advice to mail */
     struct plan_index *index = plan_index_new(&plan);
     a.index = index;
     bad = cli_ask_dns(cli, a.settings, &(struct cli_asking){.fibers = 1, .run = run_explain, .ctx = &a});
