@@ -1,3 +1,4 @@
+#include "alert/alerts.h"
 #include "alert/history.h"
 #include "api/object.h"
 #include "api/request.h"
@@ -5,7 +6,7 @@
 
 static void add_row(void *arg, const struct alert_record *record) { alert_record_json(arg, record); }
 
-static void add_said(void *arg, const struct api_alert_said *s) {
+static void add_said(void *arg, const struct alerts_said *s) {
     object_open(arg);
     object_text(arg, "channel", s->channel);
     object_text(arg, "result", s->good ? STR("ok") : STR("failed"));

@@ -20,6 +20,7 @@ struct rt;
 struct trace;
 struct alert_filter; /* alert/history.h */
 struct alert_record;
+struct alerts_said; /* alert/alerts.h */
 struct api;
 
 /* Selects recipients that wait; empty or zero fields do not restrict. `all` must be set when nothing else is.
@@ -162,13 +163,6 @@ struct api_submission {
     struct str user;    /* name of the local user whom the socket's peer runs as */
 };
 
-/* What came of the test of one channel of alerts. */
-struct api_alert_said {
-    struct str channel; /* "webhook pager" */
-    bool good;
-    struct str said;
-};
-
 /* What the daemon does for the API. Each is called in a fiber on the API's worker, may wait, and may use
  * worker_call and offload. A missing (NULL) function gives 501. Rows are given to `row(to, ...)`, whose views
  * are used before it returns.
@@ -201,7 +195,7 @@ struct api_backend {
     int (*alerts)(void *arg, const struct alert_filter *, void (*row)(void *to, const struct alert_record *),
                   void *to, struct buf *ret_why);
     /* Sends a test alert through all channels. */
-    int (*alert_test)(void *arg, void (*row)(void *to, const struct api_alert_said *), void *to,
+    int (*alert_test)(void *arg, void (*row)(void *to, const struct alerts_said *), void *to,
                       struct buf *ret_why);
     void (*metrics)(void *arg, void (*add)(void *to, const struct api_metric *), void *to);
     /* Whose the tenants' domains are. verify: asks now, of none: all; NOTFOUND: one is nobody's. add: the

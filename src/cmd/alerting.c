@@ -58,18 +58,13 @@ int alerting_list(void *arg, const struct alert_filter *filter,
 
 struct testing {
     struct daemon *daemon;
-    void (*row)(void *, const struct api_alert_said *);
+    void (*row)(void *, const struct alerts_said *);
     void *to;
 };
 
-static void said(void *arg, const struct alerts_said *s) {
-    struct testing *t = arg;
-    t->row(t->to, &(struct api_alert_said){s->channel, s->good, s->said});
-}
-
 static void test(void *arg) {
     struct testing *t = arg;
-    alerts_test(t->daemon->flow.alerts, said, t);
+    alerts_test(t->daemon->flow.alerts, t->row, t->to);
 }
 
 static void test_mail(struct testing *t) {
@@ -83,15 +78,14 @@ static void test_mail(struct testing *t) {
         for (size_t i = 1; i < mail.to_count; i++)
             to = str_printf(arena, "%.*s, %.*s", STR_FMT(to), STR_FMT(mail.to[i]));
         t->row(t->to,
-               &(struct api_alert_said){str_printf(arena, "mail %.*s", STR_FMT(to)), good,
-                                        good ? str_printf(arena, "accepted: sluice trace show %s", id.text)
-                                             : outcome_line(arena, &result)});
+               &(struct alerts_said){str_printf(arena, "mail %.*s", STR_FMT(to)), good,
+                                     good ? str_printf(arena, "accepted: sluice trace show %s", id.text)
+                                          : outcome_line(arena, &result)});
     }
     arena_free(arena);
 }
 
-int alerting_test(void *arg, void (*row)(void *, const struct api_alert_said *), void *to,
-                  struct buf *ret_why) {
+int alerting_test(void *arg, void (*row)(void *, const struct alerts_said *), void *to, struct buf *ret_why) {
     struct testing t = {arg, row, to};
     (void)ret_why;
     offload(test, &t);

@@ -12,7 +12,7 @@ void alerting_close(struct daemon *);
 /* Members of the API's backend. */
 int alerting_list(void *daemon, const struct alert_filter *,
                   void (*row)(void *to, const struct alert_record *), void *to, struct buf *ret_why);
-int alerting_test(void *daemon, void (*row)(void *to, const struct api_alert_said *), void *to,
+int alerting_test(void *daemon, void (*row)(void *to, const struct alerts_said *), void *to,
                   struct buf *ret_why);
 void alerting_status(struct daemon *, void (*add)(void *, const char *, const char *, int64_t), void *to);
 void alerting_metrics(struct daemon *, void (*add)(void *, const struct api_metric *), void *to);
