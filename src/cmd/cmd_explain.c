@@ -1,6 +1,7 @@
 #include "cmd/explain_view.h"
 
 #include "cmd/asking.h"
+#include "cmd/domains.h"
 #include "cmd/planned.h"
 #include <errno.h>
 
@@ -11,10 +12,24 @@ struct asking {
     struct settings *settings;
     const struct plan_index *index;
     struct explain_view view;
+    struct domains domains; /* no table: whose the domains are is not asked, or can't be read */
 };
+
+/* What is on disk, where it matters: what is not known there is asked, and not kept. */
+static void open_domains(struct cli *cli, struct asking *a) {
+    struct str damage, why;
+    if (!a->settings->ownership.verify)
+        return;
+    if (domains_open(a->settings, false, cli->arena, &damage, &why, &a->domains) != 0)
+        fprintf(cli->err, "sluice: whose the domains are can't be told: %.*s\n",
+                STR_FMT(cli_safe(cli->arena, why, 0)));
+    else
+        (void)domains_secret(&a->domains, a->settings, false, cli->arena, &why);
+}
 
 static void run_explain(void *ctx, struct flow *flow) {
     struct asking *a = ctx;
+    flow->ownership = a->domains.table;
     explain(flow, a->settings, &a->view.request, a->arena, &a->view.result);
     explain_ask(&a->view, a->settings, a->index, flow_here(flow)->resolver);
 }
@@ -145,12 +160,13 @@ static int load(struct cli *cli, struct settings **ret) {
 }
 
 static int run(struct cli *cli, const struct cli_arguments *arguments) {
-    struct asking a = {.arena = cli->arena, .view = {.cli = cli}};
+    struct asking a = {.arena = cli->arena, .view = {.cli = cli}, .domains = {.lock = -1}};
     int bad = read_request(cli, arguments, &a.view.request, &a.view.as);
     if (!bad)
         bad = load(cli, &a.settings);
     if (bad)
         return bad;
+    open_domains(cli, &a);
     explain_as(&a.view, a.settings);
     explain_suspicion(&a.view, a.settings);
     struct plan_input input;
@@ -169,6 +185,7 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
     for (size_t i = 0; i < a.view.result.copy_count; i++)
         route_unref(a.view.result.copies[i].route);
     plan_index_free(index);
+    domains_close(&a.domains);
     settings_unref(a.settings);
     return bad;
 }

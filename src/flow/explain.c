@@ -3,6 +3,7 @@
 #include "auth/align.h"
 #include "base/clock.h"
 #include "flow/connect.h"
+#include "flow/registered.h"
 #include "flow/rewrite.h"
 #include "mail/received.h"
 
@@ -102,6 +103,10 @@ static bool read_it(struct flow *flow, const struct explain_request *q, struct a
         return false;
     }
     if (!envelope_check_loops(&a->envelope, &content->original, a->arena, ret_refusal))
+        return false;
+    if (flow->ownership && !a->outside &&
+        !registered_check(flow, a->settings, &a->by, a->reverse_path, &content->original, a->arena,
+                          ret_refusal, &a->refused_why))
         return false;
     accept_verify(flow, a);
     return true;

@@ -37,6 +37,15 @@ def accepted(world, path="alice@contoso.test", **how):
         return client.send(path, "bob@fabrikam.test", message(**how))
 
 
+def explained(world):
+    """What `sluice explain` foretells of alice's mail; it asks the disk, not the daemon."""
+    until(lambda: not (world.folder / "state/identity/domains.json.new").exists())
+    (world.folder / "mail").write_bytes(message())
+    ran = world.daemon.run("explain", "--from", "alice@contoso.test", "--to", "bob@fabrikam.test", "--client", "127.0.3.1", "mail")
+    assert ran.returncode == (1 if REGISTERED in ran.stdout else 0), ran
+    return ran.stdout
+
+
 def test_unverified_domains_do_not_send(make_world):
     world = make_world(extra="tenants { verify = true }").start("fabrikam.test")
 
@@ -55,6 +64,8 @@ def test_unverified_domains_do_not_send(make_world):
     assert len(rows) == 6 and {r["reply"] for r in rows} == {REGISTERED} and {r["tenant"] for r in rows} == {"contoso"}, rows
     assert all(r["status"] != "Delivered" for r in world.daemon.trace())
 
+    assert REGISTERED in explained(world)
+
     # What the customer has to put, and verify: no cached "no" stands in the way.
     text = world.daemon.cli("domain", "add", "contoso", "CONTOSO.test")
     (token,) = re.findall(r'_sluice\.contoso\.test\. 3600 TXT "(sluice-domain-verification=[0-9a-f]{40})"', text)
@@ -68,6 +79,7 @@ def test_unverified_domains_do_not_send(make_world):
 
     # That one sends now, the tenant's other domain does not, in From neither; a foreign sender is for the relay rules.
     trace_id = accepted(world)
+    assert REGISTERED not in explained(world)
     assert refusal(world, "alice@nodns.contoso.test").reply == REGISTERED
     found = refusal(world, sender="alice@nodns.contoso.test")
     assert found.reply == REGISTERED and found.stage != "MAIL"
