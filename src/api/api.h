@@ -7,6 +7,7 @@
  * status, pools, sources. Routes: docs/api.md.
  */
 #pragma once
+#include "api/identity_rows.h"
 #include "api/senders.h"
 #include "base/buf.h"
 #include "base/error.h"
@@ -126,23 +127,6 @@ struct api_source_detail {
     size_t event_count;
 };
 
-/* An accepted domain, or one that may become one (`configured` false). Times are wall ms, 0: none. */
-struct api_domain {
-    struct str tenant, domain;
-    bool configured;
-    struct str state;                       /* "unknown", "unverified", "verified" */
-    int64_t since, checked, missing, until; /* missing: verified, without its token; until: its end */
-    struct str why;                         /* of the last question */
-    struct str name, token;                 /* the TXT that shows whose it is */
-};
-
-/* What the last survey said. */
-struct api_fault {
-    struct str status; /* "fault", "warning", "unknown" */
-    struct str code, subject, what, put;
-    int64_t since, seen; /* wall ms: first and last found */
-};
-
 /* One number. The name follows Prometheus ("sluice_accepted_total"); those of one name follow each
  * other. */
 struct api_metric {
@@ -211,10 +195,6 @@ struct api_backend {
     int (*identity)(void *arg, void (*row)(void *to, const struct api_fault *), void *to,
                     struct buf *ret_why);
 };
-
-/* The rows as they stand in replies; for the command line where no daemon answers. */
-void api_domain_row(struct buf *, const struct api_domain *);
-void api_fault_row(struct buf *, const struct api_fault *);
 
 struct api_settings {
     const char *socket;          /* path; NULL: none. Made with mode 0660 */

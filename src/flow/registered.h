@@ -9,8 +9,8 @@
 #include "mail/header.h"
 #include "policy/attribute.h"
 
-/* From a fiber. A domain that nothing is known of is asked for now. False: *ret_refusal is 550 5.7.750, or
- * 451 when it can't be told: the DNS does not answer, or there is no secret. The header may be NULL.
+/* From a fiber. A domain that nothing is known of is asked for at once. False: *ret_refusal is 550 5.7.750,
+ * or 451 when it can't be told: the DNS does not answer, or there is no secret. The header may be NULL.
  * *ret_why then names the domain, for log and trace. */
 bool registered_check(struct flow *, const struct settings *, const struct attribution *,
                       struct str reverse_path, const struct header *, struct arena *,
