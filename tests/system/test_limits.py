@@ -94,6 +94,9 @@ def test_alert_only(limited):
     assert refused(world, external(1)) == ("450 4.7.1 Sending limit: external recipients in an hour: 5 used, 1 more asked for, "
                                            "the limit is 5, try again later")
     send(world, "dave@contoso.test")  # what fits still goes
+    told = until(lambda: alerts(world, "limit-exceeded"), what="the alert")["alice@contoso.test"]
+    assert "external recipients in an hour: 5 used, 1 more asked for, the limit is 5" in told["text"]
+    assert "sluice sender show alice@contoso.test" in told["advice"]
 
 
 def test_messages_of_a_minute_wait_for_their_turn(limited):
@@ -221,6 +224,8 @@ def test_external_recipients_of_a_tenant(limited):
     send(world, [f"x{i}@contoso.test" for i in range(5)], user="carol")  # inside there is room
     event = last_refusal(world, "r4@fabrikam.test")
     assert event["reason"].endswith("the limit is 1000")
+    told = until(lambda: alerts(world, "limit-exceeded"), what="the alert")["contoso"]
+    assert told["tenant"] == "contoso" and "sluice tenant show contoso" in told["advice"]
     shown = standing(world, "tenant", "contoso")
     assert shown["limits"] == [{"limit": "tenant-external-per-day", "counts": "external recipients of the tenant in 24 hours",
                                 "used": 996, "most": 1000}]
