@@ -1,7 +1,8 @@
 /* plan.h - everything that must be in the DNS for all sites, as records.
  *
  * Pure: from the configuration alone, in the order of the configuration, the same
- * every time; adding an address at the end of a pool changes no record of another.
+ * every time; adding an address at the end of a pool changes no name of another
+ * (of the EHLO name's addresses one may give way to it).
  *   addresses   PTR (in-addr.arpa, ip6.arpa; through RFC 2317 where the block is
  *               less than a /24), and A or AAAA of that name back to it
  *   EHLO names  at most EHLO_ADDRESSES_MAX addresses, SPF with all addresses of
