@@ -24,7 +24,8 @@
     X(ORGANISATION, "organisation",                                                                          \
       "filters take a PTR name and an EHLO name of two organisations for forgery")                           \
     X(EHLO_SPF, "ehlo-spf",                                                                                  \
-      "receivers that check SPF of the EHLO name (RFC 7208 2.3), and all of them for reports (<>, 2.4)")     \
+      "who checks SPF of the EHLO name (RFC 7208 2.3) holds it against the mail; for reports (<>, 2.4) "     \
+      "all do")                                                                                              \
     X(SPF, "spf",                                                                                            \
       "Gmail and Yahoo want SPF or DKIM of everybody, and both, as Outlook.com does (550 5.7.515), from "    \
       "5,000 messages a day on")                                                                             \
