@@ -88,6 +88,9 @@ static struct outcome reply(int code, const char *enhanced, struct str text) {
 }
 
 static struct str counts_text(struct arena *arena, enum limit_name n, const struct account *a) {
+    if (n == LIMIT_PER_MINUTE) /* its window may be that of a later minute: then what is used says little */
+        return str_printf(arena, "%llu messages may leave in a minute, and as many are on their way",
+                          (unsigned long long)a->most);
     return str_printf(arena, "%s: %llu used, %llu more asked for, the limit is %llu", limit_words(n),
                       (unsigned long long)a->used, (unsigned long long)a->asked, (unsigned long long)a->most);
 }

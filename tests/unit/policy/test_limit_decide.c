@@ -96,7 +96,7 @@ static void test_decide(void **state) {
          .turn = 31000,
          .step = LIMIT_HOLD,
          .limit = LIMIT_PER_MINUTE,
-         .reason = "messages in a minute: 30 used, 1 more asked for, the limit is 30"},
+         .reason = "30 messages may leave in a minute, and as many are on their way"},
         {.policy = &standard,
          .used = {500, 0, 500, 30},
          .external = 1,
