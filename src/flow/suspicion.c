@@ -364,9 +364,20 @@ size_t suspicion_list(struct flow *flow, struct arena *arena, struct suspicion_e
 static void release_on_owner(void *arg) {
     struct ask *ask = arg;
     int64_t now = clock_wall_ms();
-    ask->found = pattern_release(ask->suspicion->pattern, ask->kind, ask->name,
-                                 ask->until ? ask->until : now - now % 86400000 + 86400000, now);
-    suspicion_show(ask->suspicion, ask->kind, ask->name, STR(""), 0);
+    struct pattern_findings over = {.count = 1};
+    over.at[0] = (struct pattern_finding){
+        .kind = ask->kind,
+        .name = ask->name,
+        .tenant = STR(""),
+        .action = PATTERN_HIGH_RISK,
+        .over = true,
+        .reason = STR("an operator says that it is fine"),
+    };
+    ask->found =
+        pattern_release(ask->suspicion->pattern, ask->kind, ask->name,
+                        ask->until ? ask->until : now - now % 86400000 + 86400000, now, &over.at[0].sign);
+    if (ask->found)
+        suspicion_act(ask->suspicion, &over, now);
 }
 
 bool suspicion_release(struct flow *flow, enum pattern_kind kind, struct str name, int64_t until) {

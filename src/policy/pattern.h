@@ -122,8 +122,9 @@ bool pattern_next_suspect(const struct pattern *, size_t *at, int64_t now, struc
 void pattern_tidy(struct pattern *, int64_t now, struct arena *, struct pattern_findings *ret);
 
 /* An operator says that it is fine: no longer suspicious, and until then only told about. True: it was
- * suspicious. */
-bool pattern_release(struct pattern *, enum pattern_kind, struct str name, int64_t until, int64_t now);
+ * suspicious, by *ret_sign (may be NULL). */
+bool pattern_release(struct pattern *, enum pattern_kind, struct str name, int64_t until, int64_t now,
+                     enum pattern_sign *ret_sign);
 
 /* Of the last 24 hours; false: nothing is known. */
 bool pattern_counts(struct pattern *, enum pattern_kind, struct str name, int64_t now,

@@ -343,10 +343,13 @@ void pattern_tidy(struct pattern *p, int64_t now, struct arena *arena, struct pa
     }
 }
 
-bool pattern_release(struct pattern *p, enum pattern_kind kind, struct str name, int64_t until, int64_t now) {
+bool pattern_release(struct pattern *p, enum pattern_kind kind, struct str name, int64_t until, int64_t now,
+                     enum pattern_sign *ret_sign) {
     struct pattern_record *r = pattern_of(p, kind, name, pattern_seconds(now));
     struct suspect *s = map_remove(p->suspects[kind], name);
     bool was = s && now < s->until;
+    if (was && ret_sign)
+        *ret_sign = s->sign;
     r->exempt = UINT8_MAX;
     r->exempt_until = pattern_seconds(until);
     free(s);

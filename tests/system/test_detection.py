@@ -239,6 +239,8 @@ def test_an_operator_looks_and_releases(watching):
         world.daemon.stop()  # then from what it left on disk
     world.daemon.start()
     world.daemon.cli("sender", "release", "bob@contoso.test")
+    alert, = until(lambda: [a for a in world.daemon.rows("alerts", "--kind", "suspicious-pattern") if a["ended"]], what="its end")
+    assert alert["subject"] == "bob@contoso.test spam-share"
     for _ in range(3):
         until(lambda: received(world, send(world, body=b"Hi.\r\n"))["rule"] == "own", what="the release")
         send(world, body=GTUBE)  # for that cause nothing more happens today

@@ -194,7 +194,7 @@ static void test_switched_off(void **unused) {
 static void test_allowed_first(void **unused) {
     (void)unused;
     struct room r = new_room();
-    assert_false(pattern_release(r.p, PATTERN_USER, STR("bob@contoso.com"), SENDER_ALWAYS, NOON));
+    assert_false(pattern_release(r.p, PATTERN_USER, STR("bob@contoso.com"), SENDER_ALWAYS, NOON, NULL));
     r.now += 300 * DAY;
     send_some(&r, &(struct mail){.sender = "bob@contoso.com", .bad = true}, 50);
     assert_int_equal(r.found.at[0].action, PATTERN_ALERT);
@@ -399,7 +399,7 @@ static void test_release(void **unused) {
     struct room r = new_room();
     struct mail bad = {.sender = "bob@contoso.com", .bad = true};
     send_some(&r, &bad, 10);
-    assert_true(pattern_release(r.p, PATTERN_USER, STR("BOB@contoso.com"), NOON + 12 * HOUR, NOON));
+    assert_true(pattern_release(r.p, PATTERN_USER, STR("BOB@contoso.com"), NOON + 12 * HOUR, NOON, NULL));
     r.found.count = 0;
     send_some(&r, &bad, 50);
     assert_null(pattern_suspicion(r.p, PATTERN_USER, STR("bob@contoso.com"), r.now));
