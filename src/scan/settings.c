@@ -151,6 +151,18 @@ static const struct str preset_spam[] = {
     (config_has((node), (name)) ? config_list((node), (name))                                                \
                                 : (struct config_list){(preset), sizeof(preset) / sizeof *(preset)})
 
+/* Options that speak of scanners where there is none: most likely a mistake. */
+static void warn_of_idle_options(const struct config_node *verdict, struct config_errors *errors) {
+    static const char *const names[] = {"timeout",      "on-failure",      "too-large",
+                                        "spam-actions", "malware-symbols", "refuse"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (config_has(verdict, names[i]))
+            config_warn(
+                errors, verdict, names[i],
+                "%s has no effect: there is no scanner (`rspamd` of `verdict`, or a section `scanner`)",
+                names[i]);
+}
+
 struct scan_settings scan_load(struct arena *arena, const struct config_node *root, const char *state,
                                struct config_errors *errors) {
     const struct config_node *verdict = config_section_or_empty(root, "verdict");
@@ -170,6 +182,8 @@ struct scan_settings scan_load(struct arena *arena, const struct config_node *ro
         else
             read_scanner(&r, sections.at[i]);
     }
+    if (!r.count && !config_error_count(errors))
+        warn_of_idle_options(verdict, errors);
     struct config_list malware = LIST_OR(verdict, "malware-symbols", preset_malware),
                        spam = LIST_OR(verdict, "spam-actions", preset_spam),
                        refuse = config_list(verdict, "refuse");

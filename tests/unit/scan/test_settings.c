@@ -82,6 +82,16 @@ static void written(void **state) {
     unload(&l);
 }
 
+/* A scanner that is nowhere. */
+static void idle(void **state) {
+    (void)state;
+    struct loaded l = load("verdict { on-failure = defer refuse = {\"reject\"} header = \"X: y\" }");
+    assert_int_equal(config_error_count(l.errors), 0);
+    assert_int_equal(config_warning_count(l.errors), 2);
+    assert_non_null(strstr(config_warning_at(l.errors, 0), "on-failure has no effect"));
+    unload(&l);
+}
+
 static const struct {
     const char *text, *error;
 } wrong[] = {
@@ -118,6 +128,6 @@ static void errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(presets), cmocka_unit_test(written),
-                                       cmocka_unit_test(errors)};
+                                       cmocka_unit_test(idle), cmocka_unit_test(errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
