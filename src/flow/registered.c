@@ -33,9 +33,10 @@ static bool may_send(struct flow *flow, const struct settings *s, const struct t
     if (!tenant_accepts(s->policy, tenant, written) || domain_normal(arena, written, &domain) != 0)
         return true;
     enum ownership_state state = ownership_state_of(flow->ownership, tenant->name, domain);
-    struct str token = ownership_token_of(flow->ownership, arena, tenant->name, domain);
-    if (state == OWNERSHIP_UNKNOWN && token.len &&
-        ownership_may_ask(flow->ownership, tenant->name, domain, clock_wall_ms()))
+    struct str token = STR_NULL;
+    if (state == OWNERSHIP_UNKNOWN)
+        token = ownership_token_of(flow->ownership, arena, tenant->name, domain);
+    if (token.len && ownership_may_ask(flow->ownership, tenant->name, domain, clock_wall_ms()))
         state = ask(flow, s, tenant->name, domain, token, arena);
 #ifdef SLUICE_SEEDED_BUG_UNVERIFIED_DOMAIN_SENDS
     state = OWNERSHIP_VERIFIED;
