@@ -137,7 +137,8 @@ def test_a_refusal_says_what_was_known(make_world):
     (world.folder / "zone").write_text(zone(extra="1.1.0.127.in-addr.arpa. IN PTR x.sluice.test.\nx.sluice.test. IN A 127.0.1.1\n"))
     world.host("fabrikam.test", refuse={"bob@fabrikam.test": "550 5.7.25 no reverse name", "carol@fabrikam.test": "550 5.1.1 nobody here"})
     world.start("fabrikam.test")
-    until(lambda: world.daemon.rows("status")[0]["identity_checked"] != "never", what="a survey")
+    told = world.daemon.wait_log("alert=identity-fault subject=no-ptr ")  # sixteen addresses, one alert
+    assert "16 subjects" in told and not any("alert=identity-fault subject=127.0.1." in text for text in world.daemon.lines)
     ids = {}
     for to in ("bob", "carol"):
         with world.connector() as client:
