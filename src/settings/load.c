@@ -265,6 +265,10 @@ static int load(struct arena *arena, const struct config_node *root, const struc
     const struct config_node *dns = config_section_or_empty(root, "dns");
     s->blocklists = blocklists_load(arena, root, config_has(dns, "zone-file"), errors);
     s->ownership = ownership_load(arena, root, s->state, s->keys_dir, errors);
+    if (s->ownership.verify && !s->ownership.secret_given && s->pools->site_count > 1)
+        config_warn(
+            errors, config_section(root, "tenants"), "verify",
+            "the nodes of several sites need the same `secret` for the ownership tokens: say where it is");
     read_tls(&l);
     read_stores(&l);
     settings_listeners(&l);

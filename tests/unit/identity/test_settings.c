@@ -110,6 +110,41 @@ static void test_servers(void **state) {
     configured_free(&c);
 }
 
+static void test_check(void **state) {
+    static const struct {
+        const char *text;
+        enum identity_check check;
+        int64_t ms;
+        bool bad;
+    } cases[] = {
+        {POOLS, IDENTITY_CHECK_TTL},
+        {"pool normal { addresses = {127.0.0.1, \"fe80::1\"} }\n"
+         "pool rest { carries = {high-risk, relay, high-risk-relay} addresses = {10.0.0.1} }",
+         IDENTITY_CHECK_OFF},
+        {"pool normal { addresses = {127.0.0.1} }\n"
+         "pool rest { carries = {high-risk, relay, high-risk-relay} addresses = {192.0.2.1} }",
+         IDENTITY_CHECK_TTL},
+        {POOLS "identity { check = off }", IDENTITY_CHECK_OFF},
+        {POOLS "identity { check = auto }", IDENTITY_CHECK_TTL},
+        {POOLS "identity { check = 1h }", IDENTITY_CHECK_EVERY, 3600000},
+        {POOLS "identity { check = 1s }", IDENTITY_CHECK_EVERY, 1000},
+        {POOLS "identity { check = 999ms }", .bad = true},
+        {POOLS "identity { check = 8d }", .bad = true},
+        {POOLS "identity { check = on }", .bad = true},
+        {POOLS "identity { check = 60 }", .bad = true},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct configured c = configure(str_of(cases[i].text));
+        assert_int_equal(config_error_count(c.errors), cases[i].bad);
+        if (!cases[i].bad)
+            assert_int_equal(c.settings.check, cases[i].check);
+        if (!cases[i].bad && cases[i].ms)
+            assert_int_equal(c.settings.check_ms, cases[i].ms);
+        configured_free(&c);
+    }
+}
+
 static void test_require(void **state) {
     static const struct {
         const char *text;
@@ -203,9 +238,9 @@ static void test_one_blocklist(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_require),       cmocka_unit_test(test_blocklists),
-        cmocka_unit_test(test_one_blocklist), cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_zones),         cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_servers)};
+        cmocka_unit_test(test_check),      cmocka_unit_test(test_require),
+        cmocka_unit_test(test_blocklists), cmocka_unit_test(test_one_blocklist),
+        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_zones),
+        cmocka_unit_test(test_errors),     cmocka_unit_test(test_servers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,6 +55,11 @@ static const struct {
           "m.t.example } }",
      .warnings = {"@/t.conf: connectors have a `certificate`, but there is no section `tls { ... }`: nobody "
                   "can show one"}},
+    {GOOD "tenants { verify = yes\n secret = none }",
+     .errors = {"@/t.conf:6: can't read the secret @/state/none: No such file or directory"}},
+    {GOOD "tenants { secret = users }", .errors = {"@/t.conf:5: the secret @/users is *"}},
+    {GOOD "tenants { verify = perhaps check = 0 }",
+     .errors = {"@/t.conf:5: `verify` *", "@/t.conf:5: `check` *"}},
     {GOOD "tls { certificate = cert.pem }", .errors = {"@/t.conf:5: `tls` needs `key`"}},
     {GOOD "tls { certificate = cert.pem key = /nonexistent/k.pem }",
      .errors = {"@/t.conf:5: can't read /nonexistent/k.pem: No such file or directory"}},
