@@ -37,6 +37,7 @@ struct watch {
     size_t listed_count;
     unsigned char *said; /* of each list, enum watch_said: what the log says of it */
     uint64_t generation; /* of the five above */
+    size_t witness;      /* the one asked last */
     size_t cursor;       /* of the gate's search */
     unsigned asking;
     int64_t gate_free_at, sweep_at, save_at, save_failed; /* wall ms */

@@ -138,12 +138,20 @@ static int64_t ask_lists(struct watch *w, int64_t now) {
 
 /* ---- the gate ---- */
 
-/* A record that exists, to show that the resolver works; one from a cache does not show it. */
-static void ask_witness(struct watch *w, bool v6, struct arena *arena) {
+static bool ask_witness(struct watch *w, bool v6, size_t which, struct arena *arena) {
     struct dns_answer answer;
-    look_up(w, v6 ? STR("ip6.arpa") : STR("in-addr.arpa"), DNS_SOA, arena, &answer);
-    if (answer.status == DNS_RECORDS && answer.count && !answer.stale)
-        gate_witness(w->gate, v6, answer.ttl, clock_wall_ms());
+    look_up(w, str_of(gate_witnesses[v6][which]), DNS_SOA, arena, &answer);
+    return answer.status == DNS_RECORDS && answer.count && !answer.stale &&
+           gate_witness(w->gate, v6, which, answer.ttl, clock_wall_ms());
+}
+
+/* After a denial: does the resolver work? Where the first record came from a cache, another one. */
+static void ask_witnesses(struct watch *w, bool v6, struct arena *arena) {
+    if (ask_witness(w, v6, 0, arena))
+        return;
+    w->witness = (w->witness + 1) % GATE_WITNESSES;
+    if (w->witness && gate_witnesses[v6][w->witness])
+        ask_witness(w, v6, w->witness, arena);
 }
 
 static void log_gate(struct watch *w, const struct watch_target *t) {
@@ -165,8 +173,6 @@ static void ask_gate(void *arg) {
     fcrdns_ask(flow_here(&w->daemon->flow)->resolver, &a->ip, timeout_of(w), arena, &found);
     if (found.stale)
         found.state = FCRDNS_UNASKED, found.why = STR("the DNS does not answer");
-    if (found.state == FCRDNS_NO_PTR || found.state == FCRDNS_NOT_CONFIRMED)
-        ask_witness(w, !ip_is_v4(&a->ip), arena);
     struct watch_target *t = watch_target(w, &a->ip); /* NULL: a reload took it away */
     if (t && t->gated) {
         t->asking = false;
@@ -177,6 +183,8 @@ static void ask_gate(void *arg) {
         watch_tell(w, t);
         watch_alert(w, t);
     }
+    if (found.state == FCRDNS_NO_PTR || found.state == FCRDNS_NOT_CONFIRMED)
+        ask_witnesses(w, !ip_is_v4(&a->ip), arena);
     arena_free(arena);
     end(a);
 }

@@ -20,9 +20,10 @@ struct gate {
     enum gate_require require;
     int64_t again_ms;
     struct map *addresses;
-    int64_t expires[2]; /* of the witnesses */
+    int64_t expires[2][GATE_WITNESSES]; /* of the witnesses */
     bool witnessed;
     int64_t witness; /* the last time the resolver was seen at work */
+    int64_t denial;  /* the latest one that was the first of its address; 0: none */
 };
 
 static struct str key_of(const struct ip *ip) { return str_from(ip->bytes, sizeof ip->bytes); }
@@ -77,9 +78,24 @@ static bool fetched(int64_t *expires, uint32_t ttl, int64_t now) {
 
 static void works(struct gate *g, int64_t now) { g->witnessed = true, g->witness = now; }
 
-void gate_witness(struct gate *g, bool v6, uint32_t ttl, int64_t now) {
-    if (fetched(&g->expires[v6], ttl, now))
+const char *const gate_witnesses[2][GATE_WITNESSES] = {
+    {"in-addr.arpa", "193.in-addr.arpa", "203.in-addr.arpa", "199.in-addr.arpa", "200.in-addr.arpa",
+     "196.in-addr.arpa", "194.in-addr.arpa", "202.in-addr.arpa", "204.in-addr.arpa", "201.in-addr.arpa",
+     "197.in-addr.arpa", "195.in-addr.arpa", "210.in-addr.arpa", "205.in-addr.arpa", "212.in-addr.arpa",
+     "211.in-addr.arpa", "213.in-addr.arpa", "217.in-addr.arpa"},
+    {"ip6.arpa", "0.a.2.ip6.arpa", "0.4.2.ip6.arpa", "0.6.2.ip6.arpa", "0.8.2.ip6.arpa", "0.c.2.ip6.arpa"},
+};
+
+bool gate_witness(struct gate *g, bool v6, size_t which, uint32_t ttl, int64_t now) {
+    bool fresh = fetched(&g->expires[v6][which], ttl, now);
+    if (fresh)
         works(g, now);
+    return fresh;
+}
+
+/* Somebody was denied since the resolver was last seen at work. */
+static bool wants_witness(const struct gate *g, int64_t now) {
+    return g->denial && (!g->witnessed || g->witness < g->denial) && now - g->denial <= GATE_HOLD_MS;
 }
 
 static struct gate_address *address_of(struct gate *g, const struct ip *ip) {
@@ -117,7 +133,7 @@ static void believe(struct gate_address *a, bool wrong, struct str why, int64_t 
 static void deny(struct gate *g, struct gate_address *a, struct str why, int64_t now) {
     bool stands = holds(a, now) && a->wrong;
     if (!stands && (!a->doubted || now - a->denied > GATE_HOLD_MS)) {
-        a->doubted = true, a->denied = now;
+        a->doubted = true, a->denied = g->denial = now;
         set_reason(a, why);
         return;
     }
@@ -167,6 +183,9 @@ struct gate_view gate_view(const struct gate *g, const struct ip *ip, int64_t no
         view.belief = a->wrong ? GATE_WRONG : GATE_RIGHT;
         view.since = a->since, view.answered = a->answered;
     }
+    int64_t soon = a->answered + g->again_ms;
+    if (view.belief == GATE_RIGHT && !view.doubted && wants_witness(g, now) && soon < view.next_ask)
+        view.next_ask = soon;
     if (view.belief == GATE_WRONG || view.doubted)
         view.reason = text;
     else if (view.belief == GATE_RIGHT)

@@ -27,10 +27,12 @@ struct gate *gate_free(struct gate *); /* NULL is fine */
 /* After a reload: forgets the addresses that are gone. */
 void gate_reload(struct gate *, enum gate_require, int64_t again_ms, const struct pools *);
 
-/* The resolver gave a record that is known to exist and is none of ours: the SOA of in-addr.arpa, or with
- * `v6` that of ip6.arpa; `ttl` as it came, seconds. Ask for it beside a denial: where no address is right,
- * only this lets denials count. */
-void gate_witness(struct gate *, bool v6, uint32_t ttl, int64_t now);
+/* Records that exist and are none of ours: SOA of the trees of reverse zones and of zones high in them, to be
+ * asked for after a denial; where no address is right, only they let denials count. */
+enum { GATE_WITNESSES = 24 };
+extern const char *const gate_witnesses[2][GATE_WITNESSES]; /* of IPv4, of IPv6; NULL where there are fewer */
+/* The resolver gave one; `ttl` as it came, seconds. False: a cache repeated it, which shows nothing. */
+bool gate_witness(struct gate *, bool v6, size_t which, uint32_t ttl, int64_t now);
 /* What was found about an address. True: it became usable or began to rest. */
 bool gate_answer(struct gate *, const struct ip *, const struct fcrdns *, int64_t now);
 
@@ -44,7 +46,8 @@ struct gate_view {
     struct str name;         /* RIGHT: the PTR name; valid until the next call */
     int64_t since;           /* of the belief; 0: nothing is known */
     int64_t answered;        /* the last answer that it rests on */
-    int64_t next_ask;        /* when it is to be asked again; in the past: now */
+    int64_t
+        next_ask; /* when it is to be asked again; in the past: now. Sooner while a denial lacks a witness */
 };
 /* Addresses never asked are usable. */
 struct gate_view gate_view(const struct gate *, const struct ip *, int64_t now);

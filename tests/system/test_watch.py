@@ -365,3 +365,25 @@ def moved(folder):
 
 def test_a_reload_moves_a_listed_address(in_namespace):
     in_namespace(moved)
+
+
+def test_names_of_a_zone_file(make_world):
+    """Where a zone file answers, `require = fcrdns` is heeded for private addresses too, when it is written: one that the file does not
+    confirm rests, without any other witness than those that are right; and nobody asks a blocklist."""
+    pools = {"normal": "127.0.1.16/30", "high-risk": "127.0.1.32", "relay": "127.0.1.48", "high-risk-relay": "127.0.1.64"}
+    addresses = [f"127.0.1.{n}" for n in (16, 17, 18, 19, 32, 48, 64)]
+    records = "".join(f"{reverse(ip)}. IN PTR mail{n}.sluice.test.\nmail{n}.sluice.test. IN A {ip}\n" for n, ip in enumerate(addresses) if not ip.endswith(".18"))
+    world = make_world(pools=pools, extra="identity { require = fcrdns  recheck = 1s }")
+    (world.folder / "zone").write_text(zone(extra=records + f"{reverse('127.0.1.18')}. IN PTR mail9.sluice.test.\n"))
+    world.start("fabrikam.test")
+    rests(world, "127.0.1.18", "not forward-confirmed: its PTR name mail9.sluice.test does not exist")
+    healthy(world, *(ip for ip in addresses if not ip.endswith(".18")))
+    for _ in range(8):
+        with world.connector(ON_PREM) as client:
+            client.send(ALICE, BOB, message(ALICE, BOB, "x", b"x\r\n"))
+    world.receiver.wait(lambda: len(seen(world)) == 8)
+    assert "127.0.1.18" not in seen(world)
+    assert world.daemon.rows("source", "show", "127.0.1.16")[0]["lists"] == []
+    (world.folder / "zone").write_text(zone(extra=records + f"{reverse('127.0.1.18')}. IN PTR mail9.sluice.test.\nmail9.sluice.test. IN A 127.0.1.18\n"))
+    world.daemon.cli("reload")
+    healthy(world, *addresses)

@@ -35,7 +35,7 @@ static bool feed(struct gate *g, const struct ip *ip, char letter, int64_t now) 
                    {'c', {FCRDNS_NOT_CONFIRMED, .why = STR("others")}},
                    {'u', {FCRDNS_UNASKED, .why = STR("timeout")}}};
     if (letter == 'w')
-        gate_witness(g, false, 0, now);
+        gate_witness(g, false, 0, 0, now);
     for (size_t i = 0; i < COUNT(answers); i++)
         if (answers[i].letter == letter)
             return gate_answer(g, ip, &answers[i].found, now);
@@ -72,7 +72,7 @@ static void test_not_required(void **state) {
     struct gate *g = gate_new(GATE_REQUIRE_NONE, GATE_AGAIN_MS);
     struct ip ip = address(1);
     for (int64_t now = 0; now < 10 * HOUR; now += HOUR) {
-        gate_witness(g, false, 0, now);
+        gate_witness(g, false, 0, 0, now);
         assert_false(feed(g, &ip, 'n', now));
         assert_true(gate_view(g, &ip, now).usable);
     }
@@ -177,7 +177,7 @@ static void test_a_cache_is_no_witness(void **state) {
         struct ip ip = address(n);
         feed(g, &ip, 'r', n * 7 * MINUTE);
     }
-    gate_witness(g, false, 3600, 0);
+    gate_witness(g, false, 0, 3600, 0);
     for (int64_t now = HOUR; now < 3 * HOUR; now += MINUTE / 2)
         for (unsigned n = 0; n < ADDRESSES; n++) {
             struct ip ip = address(n);
@@ -188,9 +188,27 @@ static void test_a_cache_is_no_witness(void **state) {
             assert_true(gate_view(g, &ip, now).usable);
         }
     struct ip ip = address(1);
-    gate_witness(g, false, 3600, 3 * HOUR); /* now it was fetched */
+    gate_witness(g, false, 0, 3600, 3 * HOUR); /* now it was fetched */
     struct fcrdns denied = {FCRDNS_NO_PTR, .why = STR("it has no PTR record"), .ttl = 60};
     assert_true(gate_answer(g, &ip, &denied, 3 * HOUR));
+    gate_free(g);
+}
+
+/* Where a denial lacks a witness, those that are right are asked sooner than their records expire. */
+static void test_witness_is_sought(void **state) {
+    (void)state;
+    struct gate *g = gate_new(GATE_REQUIRE_FCRDNS, GATE_AGAIN_MS);
+    struct ip right = address(1), denied = address(2);
+    feed(g, &right, 'r', MINUTE);
+    assert_true(gate_view(g, &right, MINUTE).next_ask > MINUTE + 50 * MINUTE);
+    feed(g, &denied, 'n', 2 * MINUTE);
+    assert_true(gate_view(g, &right, 2 * MINUTE).next_ask == MINUTE + GATE_AGAIN_MS);
+    feed(g, &right, 'r', 7 * MINUTE);
+    assert_true(gate_view(g, &right, 7 * MINUTE).next_ask > 50 * MINUTE);
+    assert_true(feed(g, &denied, 'n', 7 * MINUTE + 1));
+    assert_false(gate_witness(g, true, 3, 600, 8 * MINUTE) &&
+                 gate_witness(g, true, 3, 599, 8 * MINUTE + 1000));
+    assert_true(gate_witness(g, true, 4, 600, 8 * MINUTE));
     gate_free(g);
 }
 
@@ -222,6 +240,7 @@ int main(void) {
         cmocka_unit_test(test_lives),
         cmocka_unit_test(test_a_dead_resolver_rests_nobody),
         cmocka_unit_test(test_a_cache_is_no_witness),
+        cmocka_unit_test(test_witness_is_sought),
         cmocka_unit_test(test_restored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
