@@ -21,7 +21,8 @@ static void make_target(struct watch *w, const struct settings *s, const struct 
     bool private = ip_is_private(&source->ip);
     *t = (struct watch_target){.ip = source->ip, .pool = &s->pools->pools[source->pool]};
     t->gated = s->identity.confirm && (!private || s->identity.confirm_private);
-    t->listed_at = s->blocklists.count && !private;
+    for (size_t i = 0; i < s->blocklists.count; i++)
+        t->listed_at |= blocklist_covers(&s->blocklists.lists[i], &t->ip);
     for (int i = 0; old && i < 2; i++) {
         t->reasons[i] = old->reasons[i], t->alerts[i] = old->alerts[i];
         old->reasons[i] = NULL, old->alerts[i] = false;

@@ -78,7 +78,7 @@ static struct str list_state(const struct watch *w, const struct watch_target *t
                              const struct blocklist_entry *entry, struct str *ret_why) {
     const struct blocklist *list = &w->settings->blocklists.lists[l];
     bool believed = blocklist_believed(w->lists, l, ret_why);
-    if (!(ip_is_v4(&t->ip) ? list->v4 : list->v6))
+    if (!blocklist_covers(list, &t->ip))
         return STR("other family");
     if (entry->listed)
         return STR("listed");
@@ -95,12 +95,14 @@ static void show_lists(const struct watch *w, const struct watch_target *t, stru
     struct api_source_list *lists = arena_array(arena, struct api_source_list, count);
     for (size_t l = 0; l < count; l++) {
         const struct blocklist *list = &w->settings->blocklists.lists[l];
+        if (ip_is_private(&t->ip) && !list->own)
+            continue;
         struct blocklist_entry entry = {0};
         struct str why = STR("");
         watch_listed(w, t, l, &entry);
         struct str state = list_state(w, t, l, &entry, &why);
         bool listed = entry.listed || entry.forgotten;
-        lists[l] = (struct api_source_list){
+        lists[ret->list_count++] = (struct api_source_list){
             .list = str_copy(arena, list->name),
             .zone = str_copy(arena, list->zone),
             .state = state,
@@ -112,7 +114,7 @@ static void show_lists(const struct watch *w, const struct watch_target *t, stru
             .answered = entry.answered,
         };
     }
-    ret->lists = lists, ret->list_count = count;
+    ret->lists = lists;
 }
 
 static void show_gate(const struct watch *w, const struct watch_target *t, struct arena *arena,

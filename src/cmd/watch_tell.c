@@ -144,7 +144,7 @@ static bool heard_all(const struct watch *w, const struct watch_target *t) {
         const struct blocklist *list = &w->settings->blocklists.lists[i];
         struct blocklist_entry entry = {0};
         struct str why;
-        bool listed = watch_listed(w, t, i, &entry), asks = ip_is_v4(&t->ip) ? list->v4 : list->v6;
+        bool listed = watch_listed(w, t, i, &entry), asks = blocklist_covers(list, &t->ip);
         bool gone = !blocklist_believed(w->lists, i, &why) && !str_eq(why, STR("not tried yet"));
         if (asks && !listed && !entry.answered && !gone)
             return false;

@@ -35,6 +35,10 @@ const struct blocklist blocklist_defaults[] = {
 };
 const size_t blocklist_default_count = sizeof blocklist_defaults / sizeof *blocklist_defaults;
 
+bool blocklist_covers(const struct blocklist *list, const struct ip *ip) {
+    return (ip_is_v4(ip) ? list->v4 : list->v6) && (list->own || !ip_is_private(ip));
+}
+
 /* ---- names ---- */
 
 struct str blocklist_query(struct arena *arena, const struct blocklist *list, const struct ip *ip) {

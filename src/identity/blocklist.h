@@ -30,6 +30,7 @@ struct blocklist {
     const struct blocklist_code *codes; /* none: all of 127.0.0.2 to 127.0.0.255 list */
     size_t code_count;
     struct str removal; /* page; "%" stands for the address; empty: none */
+    bool own;           /* it may know private addresses too; the public ones do not, and are not asked */
     bool tells_only;    /* what it lists is told, and rests nowhere */
 };
 
@@ -37,6 +38,8 @@ struct blocklist {
 extern const struct blocklist blocklist_defaults[];
 extern const size_t blocklist_default_count;
 
+/* Is it asked about such an address? */
+bool blocklist_covers(const struct blocklist *, const struct ip *);
 /* "16.2.0.192.zen.spamhaus.org"; IPv6 by nibbles (RFC 5782 2.4). */
 struct str blocklist_query(struct arena *, const struct blocklist *, const struct ip *);
 /* The addresses that every list has, and has not (RFC 5782 5), of one family. */

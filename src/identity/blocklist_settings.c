@@ -15,7 +15,7 @@ const struct config_option blocklists_options[] = {
      .kind = CONFIG_BOOL,
      .preset_doc = "yes; no where `dns` has a `zone-file`",
      .doc = "Whether the addresses of this node's site are watched on DNS lists. Private addresses are on "
-            "none, and not asked about."},
+            "none of the usual lists, which are not asked about them."},
     {.name = "defaults",
      .kind = CONFIG_BOOL,
      .preset = "yes",
@@ -231,7 +231,7 @@ struct blocklist_settings blocklists_load(struct arena *arena, const struct conf
         }
         if (!list) {
             list = &lists[s.count++];
-            *list = (struct blocklist){.name = name, .v4 = true, .tells_only = tells};
+            *list = (struct blocklist){.name = name, .v4 = true, .own = true, .tells_only = tells};
         }
         read_list(&one, list);
     }

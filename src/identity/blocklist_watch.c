@@ -78,7 +78,7 @@ static void open_list(struct blocklist_watch *w, size_t number, int64_t now) {
     s->entries = xcalloc(w->address_count + 1, sizeof *s->entries);
     s->order = xcalloc(w->address_count + 1, sizeof *s->order);
     for (size_t i = 0; i < w->address_count; i++)
-        if (ip_is_v4(&w->addresses[i]) ? w->lists[number].v4 : w->lists[number].v6)
+        if (blocklist_covers(&w->lists[number], &w->addresses[i]))
             s->order[s->order_count++] = i;
     s->step = s->order_count ? w->pace.round_ms / (int64_t)s->order_count : w->pace.round_ms;
     s->step = s->step < w->pace.gap_ms ? w->pace.gap_ms : s->step;

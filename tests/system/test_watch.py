@@ -384,6 +384,13 @@ def test_names_of_a_zone_file(make_world):
     world.receiver.wait(lambda: len(seen(world)) == 8)
     assert "127.0.1.18" not in seen(world)
     assert world.daemon.rows("source", "show", "127.0.1.16")[0]["lists"] == []
+    # A list of one's own, in the same file, knows private addresses.
+    (world.folder / "zone").write_text(zone(extra=records + "2.0.0.127.bl.test. IN A 127.0.0.2\n17.1.0.127.bl.test. IN A 127.0.0.2\n"))
+    world.rewrite(extra=NOT_ASKED + "blocklists { watch = yes  every = 1s  gap = 10ms  defaults = no }\nblocklist \"Own\" { zone = \"bl.test\" }")
+    world.daemon.cli("reload")
+    rests(world, "127.0.1.17", "listed by Own: listed")
+    healthy(world, "127.0.1.18")
+    world.rewrite(extra="identity { require = fcrdns  recheck = 1s }")
     (world.folder / "zone").write_text(zone(extra=records + f"{reverse('127.0.1.18')}. IN PTR mail9.sluice.test.\nmail9.sluice.test. IN A 127.0.1.18\n"))
     world.daemon.cli("reload")
     healthy(world, *addresses)

@@ -44,6 +44,25 @@ static void test_names(void **state) {
     arena_free(arena);
 }
 
+static void test_covers(void **state) {
+    (void)state;
+    static const struct {
+        const char *ip;
+        bool zen, cop, own;
+    } cases[] = {{"192.0.2.1", true, true, true},
+                 {"2001:db8::1", true, false, false},
+                 {"10.0.0.1", false, false, true},
+                 {"127.0.1.16", false, false, true},
+                 {"fd00::1", false, false, false}};
+    struct blocklist own = {.zone = STR("bl.example.org"), .v4 = true, .own = true};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct ip ip = ip_of(cases[i].ip);
+        assert_int_equal(blocklist_covers(list_of("zen.spamhaus.org"), &ip), cases[i].zen);
+        assert_int_equal(blocklist_covers(list_of("bl.spamcop.net"), &ip), cases[i].cop);
+        assert_int_equal(blocklist_covers(&own, &ip), cases[i].own);
+    }
+}
+
 /* ---- answers ---- */
 
 static const struct {
@@ -317,7 +336,7 @@ static void test_many(void **state) {
     enum { MANY = 20000 };
     struct ip *many = xcalloc(MANY, sizeof *many);
     for (size_t i = 0; i < MANY; i++) {
-        many[i] = ip_of("10.0.0.0");
+        many[i] = ip_of("203.0.0.0");
         many[i].bytes[14] = (unsigned char)(i >> 8), many[i].bytes[15] = (unsigned char)i;
     }
     struct blocklist_watch *watch =
@@ -345,6 +364,7 @@ static void test_many(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_covers),
         cmocka_unit_test(test_readings),
         cmocka_unit_test(test_listed_and_delisted),
         cmocka_unit_test(test_lists_that_fail),

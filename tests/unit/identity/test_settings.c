@@ -227,7 +227,8 @@ static void test_one_blocklist(void **state) {
                   "blocklist Other { zone = \"o.example.org\" }"));
     const struct blocklist *own = &c.blocklists.lists[0], *other = &c.blocklists.lists[1];
     assert_int_equal(c.blocklists.pace.round_ms, 2 * 3600 * 1000);
-    assert_true(str_eq(own->zone, STR("bl.example.org")) && own->v4 && own->v6 && !own->tells_only);
+    assert_true(str_eq(own->zone, STR("bl.example.org")) && own->v4 && own->v6 && own->own &&
+                !own->tells_only);
     assert_true(own->code_count == 2 && own->codes[0].meaning == BLOCKLIST_LISTS);
     assert_true(str_eq(own->codes[0].text, STR("a source of spam")));
     assert_true(str_eq(own->codes[1].last, STR("127.0.0.11")) && own->codes[1].meaning == BLOCKLIST_REFUSES &&
