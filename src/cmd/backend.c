@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "flow/allowance.h"
+#include "flow/carried.h"
 #include "flow/filter.h"
 #include "flow/judge.h"
 #include "flow/registered.h"
@@ -128,6 +129,15 @@ static struct str waits_why(const struct spool_message *m) {
                : STR("");
 }
 
+/* The domain's last words are about others. */
+static struct str held_why(struct daemon *d, const struct queue_row *row, const struct spool_message *m,
+                           struct arena *arena) {
+    struct str why = spool_attribute_get(m->attributes, m->attribute_count, ACCEPT_QUARANTINE);
+    if (!why.len && !carried_may_leave(&d->flow, m, row->mail_class, arena, &why))
+        return why;
+    return why.len ? why : STR("the trace says why");
+}
+
 /* False: the message ended meanwhile. */
 static bool entry_of(struct daemon *d, const struct queue_row *row, struct arena *arena,
                      struct api_queue_entry *ret) {
@@ -168,8 +178,8 @@ static bool entry_of(struct daemon *d, const struct queue_row *row, struct arena
         .attempts = row->attempts,
         .size = (int64_t)m.body_size,
     };
-    if (row->state == DELIVERY_HELD && !ret->why.len)
-        ret->why = spool_attribute_get(m.attributes, m.attribute_count, ACCEPT_QUARANTINE);
+    if (row->state == DELIVERY_HELD)
+        ret->why = held_why(d, row, &m, arena);
     return true;
 }
 

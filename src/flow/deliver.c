@@ -1,6 +1,7 @@
 #include "flow/deliver.h"
 
 #include "base/clock.h"
+#include "flow/carried.h"
 #include "flow/connect.h"
 #include "flow/message.h"
 #include "flow/settle.h"
@@ -262,8 +263,16 @@ static bool rested(struct session *s) {
     return true;
 }
 
+static bool held_back(struct session *s, const struct batch *b) {
+    struct str why;
+    if (carried_may_leave(s->flow, &b->message, s->class, b->arena, &why))
+        return false;
+    settle_hold(s->flow, &b->message, b->deliveries, b->count, why, b->arena);
+    return true;
+}
+
 static bool serve(struct session *s, struct batch *b, int64_t idle_since) {
-    if (!load(s, b))
+    if (!load(s, b) || held_back(s, b))
         return true;
     if (!s->connection.client) {
         if (!open_connection(s, b))

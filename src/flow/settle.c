@@ -237,31 +237,44 @@ void settle_wait(struct flow *flow, const struct spool_message *m, struct delive
     }
 }
 
+/* `text` is what the trace says, `line` the log's. */
+static void hold(struct flow *flow, const struct spool_message *m, struct delivery *d, enum log_level level,
+                 const char *line, struct str why, struct str text, struct arena *arena) {
+    struct trace_event event = event_of(m, d, TRACE_HOLD, NULL);
+    event.reply = text;
+    event.pool = queue_delivery_pool(flow->queue, d);
+    struct spool_outcome fate = {.fate = SPOOL_HELD, .time = event.time, .reply = event.reply};
+    log_event(flow->log, level, line, "trace_id", event.trace_id.text, "to", str_c(arena, event.recipient),
+              "why", str_c(arena, why), NULL);
+    spool_outcome(flow->spool, d->message, d->recipient, &fate, NULL, NULL);
+    flow_trace(flow, &event);
+    queue_park(flow->queue, d);
+}
+
+void settle_hold(struct flow *flow, const struct spool_message *m, struct delivery *const *deliveries,
+                 size_t count, struct str why, struct arena *arena) {
+    for (size_t i = 0; i < count; i++)
+        hold(flow, m, deliveries[i], LOG_WARNING, "mail held", why, why, arena);
+}
+
 void settle_park(struct flow *flow, const struct spool_message *m, struct delivery *const *deliveries,
                  size_t count, struct str why, struct arena *arena) {
+    struct str text = str_printf(arena, "parked: %.*s", STR_FMT(why));
     for (size_t i = 0; i < count; i++) {
-        struct delivery *d = deliveries[i];
-        struct trace_event event = event_of(m, d, TRACE_HOLD, NULL);
-        event.reply = str_printf(arena, "parked: %.*s", STR_FMT(why));
-        event.pool = queue_delivery_pool(flow->queue, d);
-        struct spool_outcome fate = {.fate = SPOOL_HELD, .time = event.time, .reply = event.reply};
-        log_event(flow->log, LOG_ERROR, "mail parked", "trace_id", event.trace_id.text, "why",
-                  str_c(arena, why), NULL);
+        struct str pool = queue_delivery_pool(flow->queue, deliveries[i]);
         alert_raise(
             flow->alerts,
             &(struct alert){
                 .kind = ALERT_GUARD,
-                .subject = str_printf(arena, "pool %.*s", STR_FMT(event.pool)),
-                .text = str_printf(arena, "the guard parked mail of pool %.*s: %.*s", STR_FMT(event.pool),
+                .subject = str_printf(arena, "pool %.*s", STR_FMT(pool)),
+                .text = str_printf(arena, "the guard parked mail of pool %.*s: %.*s", STR_FMT(pool),
                                    STR_FMT(why)),
                 .advice = STR("Look at it: sluice queue list --held. When the pools are as they should "
                               "be: sluice queue release ID."),
-                .samples = trace_id_str(&event.trace_id),
+                .samples = m->trace_id,
             });
         FLOW_COUNT(flow, guard_alarms, 1);
-        spool_outcome(flow->spool, d->message, d->recipient, &fate, NULL, NULL);
-        flow_trace(flow, &event);
-        queue_park(flow->queue, d);
+        hold(flow, m, deliveries[i], LOG_ERROR, "mail parked", why, text, arena);
     }
 }
 

@@ -36,6 +36,10 @@ void settle_wait(struct flow *, const struct spool_message *, struct delivery *c
 void settle_park(struct flow *, const struct spool_message *, struct delivery *const *, size_t count,
                  struct str why, struct arena *);
 
+/* Held for an operator, without an alarm: log and trace say why. */
+void settle_hold(struct flow *, const struct spool_message *, struct delivery *const *, size_t count,
+                 struct str why, struct arena *);
+
 /* queue_calls.unroutable and .expired. */
 void settle_unroutable(void *flow, struct delivery *const *, size_t count, const struct outcome *why);
 void settle_expired(void *flow, struct delivery *const *, size_t count, const struct outcome *last);

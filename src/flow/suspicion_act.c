@@ -87,6 +87,25 @@ static const char *reason_here(struct suspicion *s, enum pattern_kind kind, stru
     return view && now < view->until ? view->reason : NULL;
 }
 
+static struct str reason_of(struct suspicion *s, struct str tenant, struct str connector, struct str sender,
+                            int64_t now, struct arena *arena) {
+    const struct {
+        enum pattern_kind kind;
+        struct str name;
+        const char *whose;
+    } whom[] = {
+        {PATTERN_USER, sender, ""},
+        {PATTERN_CONNECTOR, connector, "of the connector: "},
+        {PATTERN_TENANT, tenant, "of the tenant: "},
+    };
+    for (size_t i = 0; i < sizeof whom / sizeof *whom; i++) {
+        const char *reason = reason_here(s, whom[i].kind, whom[i].name, now, arena);
+        if (reason)
+            return str_printf(arena, "%s%s", whom[i].whose, reason);
+    }
+    return STR("");
+}
+
 struct str suspicion_of(struct flow *flow, const struct acceptance *a) {
     struct suspicion *s = flow->suspicion;
     if (a->suspicion.len)
@@ -94,23 +113,16 @@ struct str suspicion_of(struct flow *flow, const struct acceptance *a) {
     if (!s || !worker_self() || !a->by.tenant || a->outside || a->own_report)
         return STR("");
     const struct connector *c = a->by.connector;
-    const struct {
-        enum pattern_kind kind;
-        struct str name;
-        const char *whose;
-    } whom[] = {
-        {PATTERN_USER, limit_sender_name(a->arena, &a->by, a->reverse_path), ""},
-        {PATTERN_CONNECTOR,
-         c ? str_printf(a->arena, "%.*s/%.*s", STR_FMT(a->by.tenant->name), STR_FMT(c->name)) : STR(""),
-         "of the connector: "},
-        {PATTERN_TENANT, a->by.tenant->name, "of the tenant: "},
-    };
-    for (size_t i = 0; i < sizeof whom / sizeof *whom; i++) {
-        const char *reason = reason_here(s, whom[i].kind, whom[i].name, a->arrival, a->arena);
-        if (reason)
-            return str_printf(a->arena, "%s%s", whom[i].whose, reason);
-    }
-    return STR("");
+    struct str connector =
+        c ? str_printf(a->arena, "%.*s/%.*s", STR_FMT(a->by.tenant->name), STR_FMT(c->name)) : STR("");
+    return reason_of(s, a->by.tenant->name, connector, limit_sender_name(a->arena, &a->by, a->reverse_path),
+                     a->arrival, a->arena);
+}
+
+struct str suspicion_of_names(struct flow *flow, struct str tenant, struct str connector, struct str sender,
+                              struct arena *arena) {
+    return flow->suspicion ? reason_of(flow->suspicion, tenant, connector, sender, clock_wall_ms(), arena)
+                           : STR("");
 }
 
 /* ---- Restrictions ---- */

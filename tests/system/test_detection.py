@@ -74,6 +74,26 @@ def test_a_spammer_goes_high_risk_and_is_restricted(watching):
     world.check_pools()
 
 
+def test_what_a_suspicious_sender_left_for_later_stays(watching):
+    """Mail over the rate of a minute has a class already when its turn comes: the normal pool carries no more of it."""
+    world = watching(tenant='policy "default" { per-minute = 4  forwarding = on }\n', limits="true")
+    for i in range(4):
+        send(world, to=f"a{i}@fabrikam.test")
+    waiting = send(world, to="late@fabrikam.test")
+    for _ in range(4):
+        spam = send(world, body=GTUBE)
+    suspected(world, "bob@contoso.test", "spam-share")
+    world.receiver.wait(lambda: len(world.receiver.messages) == 4)
+    world.daemon.cli("queue", "retry", "--all")  # as when their turn comes
+    row, = until(lambda: world.daemon.rows("queue", "list", "--held"), what="the hold")
+    assert row["recipient"] == "late@fabrikam.test" and row["why"].startswith("bob@contoso.test: in the last hour 4 of 9 messages"), row
+    assert world.daemon.trace_of(spam, "Delivered")["ann@fabrikam.test"]["outbound_ip_pool_name"] == "high-risk"
+    world.daemon.cli("sender", "release", "bob@contoso.test")
+    world.daemon.cli("queue", "release", waiting)
+    assert world.daemon.trace_of(waiting, "Delivered")["late@fabrikam.test"]["outbound_ip_pool_name"] == "normal"
+    world.check_pools()
+
+
 def test_a_policy_says_what_happens(watching):
     world = watching(tenant='policy "default" { on-spam-share = alert  forwarding = on }\n'
                             'policy "strict" { senders = {"carol@contoso.test"}  on-spam-share = restrict }\n')

@@ -130,6 +130,29 @@ def test_messages_of_a_minute_wait_for_their_turn(limited):
     world.receiver.wait(lambda: len(world.receiver.messages) == 5)
 
 
+def test_who_is_restricted_sends_no_more_of_what_waits_for_its_turn(limited):
+    """A hacked account hands in all that it can before it is found: what was carried over stops with it."""
+    world = limited(policy(per_minute=2))
+    ids = [send(world, f"x{i}@fabrikam.test") for i in range(4)]
+    send(world, "y@fabrikam.test", user="bob")
+    world.receiver.wait(lambda: len(world.receiver.messages) == 3)
+    world.daemon.cli("sender", "restrict", "alice@contoso.test", "--reason", "phished")
+    world.daemon.cli("queue", "retry", "--sender", "alice@contoso.test")  # as when their turn comes
+    held = until(lambda: len(r := world.daemon.rows("queue", "list", "--held")) == 2 and r, what="the hold")
+    assert sorted(r["recipient"] for r in held) == ["x2@fabrikam.test", "x3@fabrikam.test"]
+    assert all(r["why"].startswith("alice@contoso.test is restricted since 20") and r["why"].endswith(": phished") for r in held), held
+    assert [e["event"] for e in world.daemon.events(ids[2])] == ["RECEIVE", "HOLD", "HOLD"]
+    world.daemon.kill()
+    world.daemon.start()
+    assert len(world.daemon.rows("queue", "list", "--held")) == 2
+    # The operator looks at one, and throws the other away.
+    world.daemon.cli("queue", "cancel", ids[3])
+    world.daemon.cli("sender", "release", "alice@contoso.test")
+    world.daemon.cli("queue", "release", ids[2])
+    world.receiver.wait(lambda: len(world.receiver.messages) == 4)
+    assert [m.recipients for m in world.receiver.messages][-1] == ["x2@fabrikam.test"]
+
+
 def parse(time):
     return datetime.datetime.fromisoformat(time.replace("Z", "+00:00"))
 
