@@ -75,7 +75,8 @@ int domains_secret(const struct domains *d, const struct settings *s, bool make,
     int error = make && !s->ownership.secret_given
                     ? ownership_secret_make(s->ownership.secret, arena, ret_why, &secret)
                     : ownership_secret_read(s->ownership.secret, arena, ret_why, &secret);
-    ownership_use(d->table, error ? NULL : &secret);
+    if (!error)
+        ownership_use(d->table, &secret);
     return error;
 }
 

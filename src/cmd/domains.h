@@ -17,8 +17,8 @@ struct domains {
 [[nodiscard]] int domains_open(const struct settings *, bool keep, struct arena *, struct str *ret_damage,
                                struct str *ret_why, struct domains *ret);
 void domains_close(struct domains *);
-/* Reads the secret anew; `make`: one that is missing is made, unless the configuration names it. Without one
- * (NOTFOUND, or worse) there are no tokens. Blocks. */
+/* Reads the secret anew; `make`: one that is missing is made, unless the configuration names it. On an
+ * error the one that was in use stays; without any there are no tokens. Blocks. */
 [[nodiscard]] int domains_secret(const struct domains *, const struct settings *, bool make, struct arena *,
                                  struct str *ret_why);
 

@@ -1,4 +1,5 @@
 #include "cmd/daemon.h"
+#include "cmd/watch_domains.h"
 
 #include "alert/alerts.h"
 #include "base/clock.h"
@@ -228,6 +229,8 @@ static int reload(struct daemon *d, struct buf *ret_why) {
         buf_printf(ret_why, "tls: %.*s\n", STR_FMT(why));
         call.error = SLUICE_EINVALID;
     }
+    if (!call.error)
+        call.error = watch_domains_prepare(d, call.next, ret_why);
     if (!call.error) {
         daemon_keep_holds(d->settings, call.next);
         call.error = swap_all(d, call.next, ret_why);

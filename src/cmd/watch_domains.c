@@ -244,6 +244,16 @@ static int use_secret(struct domain_watch *w, const struct settings *s, bool mak
     return call.error;
 }
 
+int watch_domains_prepare(struct daemon *d, const struct settings *next, struct buf *ret_why) {
+    struct arena *arena = arena_new(0);
+    struct str why;
+    int error = next->ownership.verify ? use_secret(d->domains, next, true, arena, &why) : 0;
+    if (error)
+        buf_printf(ret_why, "tenants: %.*s\n", STR_FMT(why));
+    arena_free(arena);
+    return error;
+}
+
 static void reloaded(struct domain_watch *w, const struct settings *s) {
     struct arena *arena = arena_new(0);
     struct str why;

@@ -9,6 +9,9 @@
 [[nodiscard]] int watch_domains_open(struct daemon *, struct str *ret_why);
 /* After rt_free: writes what is new. NULL is fine. */
 void watch_domains_close(struct daemon *);
+/* From a fiber of the API's worker, before a reload takes effect: with `verify` the secret is read, or made.
+ * On failure *ret_why has a line more, and the old one stays. */
+[[nodiscard]] int watch_domains_prepare(struct daemon *, const struct settings *next, struct buf *ret_why);
 /* A fiber of the API's worker, from start to end; `arg` is the daemon. */
 void watch_domains(void *arg);
 

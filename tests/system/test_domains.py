@@ -194,5 +194,13 @@ def test_the_command(make_world):
     # A new customer: nothing of theirs is configured yet.
     text = world.daemon.cli("domain", "add", "woodgrove", "woodgrove.example")
     assert 'tenant "woodgrove" { domains = {..., "woodgrove.example"} }' in text and "_sluice.woodgrove.example. 3600 TXT" in text
-    # Without `verify` nothing is refused.
+    # Without `verify` nothing is refused; from the reload on it is.
     assert accepted(world)
+    world.rewrite(extra="tenants { verify = true }")
+    world.daemon.cli("reload")
+    assert refusal(world).reply == REGISTERED
+    # A secret that can't be used is no reason to go on with half a configuration.
+    (world.folder / "state/keys/ownership.secret").chmod(0o644)
+    ran = world.daemon.run("reload")
+    assert ran.returncode == 1 and "open to others" in ran.stdout + ran.stderr
+    assert refusal(world).reply == REGISTERED
