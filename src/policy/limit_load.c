@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "mail/address.h"
 #include "policy/load.h"
+#include <stdlib.h>
 
 static const char *const action_words[] = {"alert", "restrict-today", "restrict", NULL};
 static const char *const forwarding_words[] = {"automatic", "off", "on", NULL};
@@ -90,7 +91,18 @@ const struct config_option limits_options[] = {
     {.kind = CONFIG_END},
 };
 
-/* The addresses of a list option; a wrong one is reported and left out. */
+static unsigned char folded(char c) { return (unsigned char)(c >= 'A' && c <= 'Z' ? c + 'a' - 'A' : c); }
+
+int address_order(const void *x, const void *y) {
+    const struct str *a = x, *b = y;
+    size_t len = a->len < b->len ? a->len : b->len;
+    for (size_t i = 0; i < len; i++)
+        if (folded(a->at[i]) != folded(b->at[i]))
+            return folded(a->at[i]) < folded(b->at[i]) ? -1 : 1;
+    return a->len < b->len ? -1 : a->len > b->len;
+}
+
+/* The addresses of a list option, in order; a wrong one is reported and left out. */
 static struct str *load_addresses(struct loading *l, const struct config_node *node, const char *option,
                                   size_t *ret_count) {
     struct config_list list = config_list(node, option);
@@ -103,6 +115,8 @@ static struct str *load_addresses(struct loading *l, const struct config_node *n
         else
             addresses[(*ret_count)++] = address;
     }
+    if (*ret_count)
+        qsort(addresses, *ret_count, sizeof *addresses, address_order);
     return addresses;
 }
 

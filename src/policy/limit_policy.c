@@ -1,5 +1,7 @@
 #include "policy/limit_policy.h"
 #include "mail/address.h"
+#include "policy/load.h"
+#include <stdlib.h>
 
 static bool among(const struct str *list, size_t count, struct str value) {
     for (size_t i = 0; i < count; i++)
@@ -8,10 +10,15 @@ static bool among(const struct str *list, size_t count, struct str value) {
     return false;
 }
 
+/* A group may have many thousand members, and each message asks. */
+static bool listed(const struct str *list, size_t count, struct str address) {
+    return count && bsearch(&address, list, count, sizeof *list, address_order);
+}
+
 static bool in_groups(const struct tenant *t, const struct sending_policy *p, struct str from) {
     for (size_t i = 0; i < t->group_count; i++)
         if (among(p->groups, p->group_count, t->groups[i].name) &&
-            among(t->groups[i].members, t->groups[i].member_count, from))
+            listed(t->groups[i].members, t->groups[i].member_count, from))
             return true;
     return false;
 }
@@ -21,7 +28,7 @@ static bool is_default(const struct sending_policy *p) { return str_eq(p->name, 
 static bool applies(const struct tenant *t, const struct sending_policy *p, struct str from) {
     if (is_default(p))
         return true;
-    if (p->sender_count && !among(p->senders, p->sender_count, from))
+    if (p->sender_count && !listed(p->senders, p->sender_count, from))
         return false;
     if (p->domain_count && !among(p->domains, p->domain_count, address_split(from).domain))
         return false;
@@ -52,7 +59,7 @@ struct str limit_policy_why(struct arena *arena, const struct tenant *t, const s
         text = str_printf(arena, "%.*s is one of its senders, ", STR_FMT(from));
     for (size_t i = 0; p->group_count && i < t->group_count; i++)
         if (among(p->groups, p->group_count, t->groups[i].name) &&
-            among(t->groups[i].members, t->groups[i].member_count, from))
+            listed(t->groups[i].members, t->groups[i].member_count, from))
             text = str_printf(arena, "%.*s%.*s is in group %.*s, ", STR_FMT(text), STR_FMT(from),
                               STR_FMT(t->groups[i].name));
     if (p->domain_count)

@@ -20,6 +20,8 @@ void unload_certificates(struct policy *);
 /* `licences`, `since` and the `group` and `policy` sections of a tenant, with the tables of the latter two.
  */
 void limit_load(struct loading *, const struct config_node *tenant, struct tenant *);
+/* Of two struct str, whatever the case: the order in which the addresses of groups and policies are kept. */
+int address_order(const void *, const void *);
 extern const struct config_option group_options[];
 extern const struct config_option sending_options[];
 

@@ -49,7 +49,8 @@ enum forwarding { FORWARDING_AUTOMATIC, FORWARDING_OFF, FORWARDING_ON };
 struct sending_policy {
     struct str name;
     uint32_t priority;
-    struct str *senders, *domains, *groups; /* conditions: addresses, normalised domains, names of groups */
+    struct str *senders, *domains,
+        *groups; /* conditions: addresses (in order, load.h), normalised domains, names of groups */
     size_t sender_count, domain_count, group_count;
     uint32_t external_per_hour, internal_per_hour, per_day, per_minute; /* 0: the service's default */
     uint32_t per_message;
@@ -63,7 +64,7 @@ struct sending_policy {
 
 struct sender_group {
     struct str name;
-    struct str *members; /* addresses */
+    struct str *members; /* addresses, in order */
     size_t member_count;
 };
 

@@ -113,6 +113,30 @@ static void test_problems(void **state) {
     }
 }
 
+/* Many members, in any order and case, some twice. */
+static void test_many_members(void **state) {
+    enum { MEMBERS = 2000 };
+    struct buf config = {0};
+    (void)state;
+    buf_str(&config,
+            STR("tenant \"a\" { domains = {\"a.example\"} policy \"g\" { groups = {\"g\"} per-day = 7 }\n"
+                "group \"g\" { members = {\"z@a.example\""));
+    for (unsigned i = 0; i < MEMBERS; i++)
+        buf_printf(&config, ", \"%c%u@A.example\"", i % 2 ? 'U' : 'u', i * 7919 % MEMBERS / 2 * 2);
+    buf_str(&config, STR("} } }"));
+    struct fixture f = fixture_open(buf_c(&config), NULL, NULL);
+    assert_int_equal(config_error_count(f.errors), 0);
+    const struct tenant *t = policy_tenant(f.policy, STR("a"));
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        struct str from = str_printf(f.arena, "%c%u@a.example", i % 3 ? 'u' : 'U', i);
+        assert_int_equal(limit_policy_for(t, from) != NULL, i % 2 == 0);
+    }
+    assert_non_null(limit_policy_for(t, STR("Z@a.example")));
+    assert_null(limit_policy_for(t, STR("")));
+    fixture_close(&f);
+    buf_free(&config);
+}
+
 static void test_why(void **state) {
     static const struct {
         const char *tenant, *from, *why;
@@ -186,8 +210,8 @@ static void test_names(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_select), cmocka_unit_test(test_why),
-                                       cmocka_unit_test(test_names), cmocka_unit_test(test_tenant),
-                                       cmocka_unit_test(test_problems)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_select),       cmocka_unit_test(test_why),
+                                       cmocka_unit_test(test_many_members), cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_tenant),       cmocka_unit_test(test_problems)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
