@@ -68,8 +68,9 @@ struct rt {
     struct worker *workers; /* count + 1: the last is the API's */
     struct log *log;
     struct offload_pool *offload;
-    _Atomic bool stopping; /* no new fibers; those alive are cancelled */
-    _Atomic bool leaving;  /* no fiber is left: threads end */
+    _Atomic bool stopping;    /* no new fibers; those alive are cancelled */
+    _Atomic bool leaving;     /* no fiber is left: threads end */
+    _Atomic unsigned posting; /* threads of others that are in letter_post */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a worker's last fiber ended while stopping */
     struct net_acceptor *acceptors;

@@ -5,6 +5,7 @@
 #include "rt/loop.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +46,11 @@ static void wake(struct worker *w) {
     (void)n; /* fails only when the counter is full: then it is awake */
 }
 
+/* What waited for the letter may be over before we are: rt_free waits for threads that it does not join. */
 void letter_post(struct worker *w, struct letter *l) {
+    struct rt *rt = self ? NULL : w->rt;
+    if (rt)
+        atomic_fetch_add(&rt->posting, 1);
     struct letter *first = atomic_load_explicit(&w->inbox, memory_order_relaxed);
     do
         l->next = first;
@@ -54,6 +59,8 @@ void letter_post(struct worker *w, struct letter *l) {
      */
     if (atomic_load(&w->idle) && atomic_exchange(&w->idle, false))
         wake(w);
+    if (rt)
+        atomic_fetch_sub(&rt->posting, 1);
 }
 
 void worker_post(struct worker *w, void (*fn)(void *), void *arg) {
@@ -373,6 +380,8 @@ struct rt *rt_free(struct rt *rt) {
         if (rt->workers[i].started)
             pthread_join(rt->workers[i].thread, NULL);
     offload_free(rt->offload);
+    while (atomic_load(&rt->posting))
+        sched_yield();
     /* Letters lie in acceptors, whose events lie in the workers' loops: so in this order. */
     for (unsigned i = 0; i <= rt->count; i++)
         letters_drop(&rt->workers[i]);
