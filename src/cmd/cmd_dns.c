@@ -3,26 +3,56 @@
 #include "cmd/dns.h"
 #include "cmd/planned.h"
 #include "trace/text.h"
+#include <errno.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- the plan ---- */
 
-/* The secret of the ownership tokens, when there is one. */
-static bool read_secret(struct cli *cli, const struct settings *s, struct ownership_secret *ret) {
+/* In a process of its own, which becomes the daemon's account where this is root: what it makes is the
+ * daemon's. */
+static void make_secret(struct cli *cli, const struct settings *s) {
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        struct ownership_secret secret;
+        struct str why;
+        int folder;
+        cli->err = fopen("/dev/null", "w"); /* whether it worked shows */
+        if (cli->err && dkim_folder_open(cli, s->state, s->user, &folder) == CLI_DONE &&
+            ownership_secret_make(s->ownership.secret, cli->arena, &why, &secret) == 0)
+            _exit(0);
+        _exit(1);
+    }
+    int status = 0;
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+}
+
+/* The secret of the ownership tokens, if there is one, or can be. */
+static bool read_secret(struct cli *cli, const struct settings *s, bool make, struct ownership_secret *ret) {
     struct str why;
+    bool matters = s->ownership.verify;
     int error = ownership_secret_read(s->ownership.secret, cli->arena, &why, ret);
-    if (error && error != SLUICE_ENOTFOUND)
+    if (error == SLUICE_ENOTFOUND && make && s->policy->tenant_count && !s->ownership.secret_given) {
+        make_secret(cli, s);
+        error = ownership_secret_read(s->ownership.secret, cli->arena, &why, ret);
+        if (!error && (matters || s->pools->site_count > 1))
+            fprintf(
+                cli->err,
+                "sluice: the secret of the ownership tokens is new: %s; other nodes with these tenants need "
+                "the same\n",
+                s->ownership.secret);
+    }
+    if (error && matters)
         fprintf(cli->err, "sluice: no ownership tokens: %.*s\n", STR_FMT(why));
-    if (error == SLUICE_ENOTFOUND && s->ownership.verify)
-        fprintf(cli->err,
-                "sluice: no ownership tokens yet: `sluice domain add`, or the daemon's start, makes "
-                "the secret\n");
     return !error;
 }
 
-struct plan cmd_dns_plan(struct cli *cli, const struct settings *s, struct plan_input *in) {
+static struct plan make_plan(struct cli *cli, const struct settings *s, bool make, struct plan_input *in) {
     struct ownership_secret secret;
-    return planned(cli->arena, s, read_secret(cli, s, &secret) ? &secret : NULL, in);
+    return planned(cli->arena, s, read_secret(cli, s, make, &secret) ? &secret : NULL, in);
 }
 
 void cmd_dns_notes(struct cli *cli, const struct plan_note *notes, size_t count) {
@@ -109,7 +139,8 @@ static int run_loaded(struct cli *cli, const struct cli_arguments *arguments, co
     if (strcmp(arguments->words[0], "ranges") == 0)
         return print_ranges(cli, s);
     struct plan_input in;
-    struct plan plan = cmd_dns_plan(cli, s, &in);
+    bool checks = strcmp(arguments->words[0], "check") == 0; /* who only looks makes nothing */
+    struct plan plan = make_plan(cli, s, !checks, &in);
     if (strcmp(arguments->words[0], "check") == 0)
         return cmd_dns_check(cli, s, &in, &plan);
     if (strcmp(arguments->words[0], "plan") == 0)

@@ -4,9 +4,6 @@
 #include "identity/live.h"
 #include "settings/settings.h"
 
-/* The plan of a configuration, in the command's arena; *ret_input is what it was made of. */
-struct plan cmd_dns_plan(struct cli *, const struct settings *, struct plan_input *ret_input);
-
 /* `sluice dns zone`: the plan as files, as an update script, or beside what is live. */
 int cmd_dns_zone(struct cli *, const struct cli_arguments *, const struct settings *, const struct plan *);
 /* `sluice dns check`: everything asked as receivers ask it; NO when something is wrong. */

@@ -48,7 +48,7 @@ int watch_domains_open(struct daemon *d, struct str *ret_why) {
     pthread_mutex_init(&w->writing, NULL);
     int error = open_waiting(d->settings, d->arena, &damage, ret_why, &w->domains);
     if (!error) {
-        error = domains_secret(&w->domains, d->settings, d->settings->ownership.verify, d->arena, &why);
+        error = domains_secret(&w->domains, d->settings, true, d->arena, &why);
         if (error && d->settings->ownership.verify)
             *ret_why = why;
         else

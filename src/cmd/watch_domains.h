@@ -4,8 +4,9 @@
 #pragma once
 #include "cmd/daemon.h"
 
-/* Before the runtime starts, as the user that it will have: reads what is known, sets flow.ownership. With
- * `tenants { verify }` a missing secret is made. On failure *ret_why is in daemon->arena. */
+/* Before the runtime starts, as the user that it will have: reads what is known, sets flow.ownership. A
+ * missing secret is made; that is a failure only with `tenants { verify }`. On failure *ret_why is in
+ * daemon->arena. */
 [[nodiscard]] int watch_domains_open(struct daemon *, struct str *ret_why);
 /* After rt_free: writes what is new. NULL is fine. */
 void watch_domains_close(struct daemon *);

@@ -179,6 +179,19 @@ def test_nodes_that_share_a_secret(make_world, folder):
     assert planned == {f"_sluice.{d}.": f'"{t}"' for d, t in tokens[0].items()}
 
 
+def test_the_plan_has_the_tokens(make_world):
+    """Also before any daemon has run; what the plan says is what is asked for."""
+    world = make_world()
+    planned = {r["name"]: r["data"].strip('"') for r in world.daemon.rows("dns", "plan") if r["name"].startswith("_sluice.")}
+    assert planned == {r["name"] + ".": r["token"] for r in world.daemon.rows("domain", "list")} and len(planned) == 2
+    assert stat.S_IMODE((world.folder / "state/keys/ownership.secret").stat().st_mode) == 0o600
+    world.daemon.start()
+    assert {r["name"] + ".": r["token"] for r in world.daemon.rows("domain", "list")} == planned
+    other = make_world()
+    other.daemon.start()  # makes its own
+    assert all(r["token"] for r in other.daemon.rows("domain", "list"))
+
+
 def test_the_command(make_world):
     world = make_world()
     cases = (
