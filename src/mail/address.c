@@ -202,3 +202,16 @@ struct str address_normal(struct arena *arena, struct str whole) {
     struct str local = local_quoted(arena, local_plain(arena, a.local));
     return str_printf(arena, "%.*s@%.*s", STR_FMT(local), STR_FMT(domain));
 }
+
+struct str address_mailbox(struct arena *arena, struct str whole) {
+    struct str normal = address_normal(arena, whole);
+    if (!normal.len)
+        return whole;
+    struct address a = address_split(normal);
+    struct str local = local_plain(arena, a.local);
+    ptrdiff_t plus = str_index(local, '+');
+    if (plus <= 0)
+        return normal;
+    local = local_quoted(arena, str_head(local, (size_t)plus));
+    return str_printf(arena, "%.*s@%.*s", STR_FMT(local), STR_FMT(a.domain));
+}

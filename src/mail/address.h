@@ -61,6 +61,10 @@ bool address_same(struct str whole_a, struct str whole_b);
 /* Wire form with the domain normalised and needless quoting removed; NULL view when it is no address. */
 struct str address_normal(struct arena *, struct str whole);
 
+/* The mailbox that an address in wire form leads to: address_normal, without what stands behind a "+" (RFC
+ * 5233). What can't be read, and "" or "<>", stays as it is. */
+struct str address_mailbox(struct arena *, struct str whole);
+
 /* One mailbox of an address list. The address is rebuilt in wire form: comments and white space gone. */
 struct mailbox {
     struct str display; /* decoded from quotes, encoded words left alone; "" when none */

@@ -1,5 +1,6 @@
 #include "policy/limit.h"
 #include "base/error.h"
+#include "mail/address.h"
 
 #include <math.h>
 
@@ -173,7 +174,7 @@ struct outcome limit_no_room(int error) {
 }
 
 struct str limit_sender_name(struct arena *arena, const struct attribution *a, struct str reverse_path) {
-    struct str path = reverse_path.len ? reverse_path : STR("<>");
+    struct str path = reverse_path.len ? address_mailbox(arena, reverse_path) : STR("<>");
     if (a->user.len)
         return str_lower(arena, a->user);
     if (!a->connector)
@@ -181,4 +182,14 @@ struct str limit_sender_name(struct arena *arena, const struct attribution *a, s
                          str_printf(arena, "local/%.*s/%.*s", STR_FMT(a->tenant->name), STR_FMT(path)));
     return str_lower(arena, str_printf(arena, "connector/%.*s/%.*s/%.*s", STR_FMT(a->tenant->name),
                                        STR_FMT(a->connector->name), STR_FMT(path)));
+}
+
+struct str limit_sender_mailbox(struct str name) {
+    int slashes = str_starts_nocase(name, STR("connector/")) ? 3
+                  : str_starts_nocase(name, STR("local/"))   ? 2
+                                                             : 0;
+    ptrdiff_t slash = -1;
+    for (struct str rest = name; slashes > 0 && (slash = str_index(rest, '/')) >= 0; slashes--)
+        name = rest = str_from_index(rest, (size_t)slash + 1);
+    return slash >= 0 && !slashes ? name : STR("");
 }

@@ -133,13 +133,17 @@ static struct limit_decision unsure(void) {
 
 /* ---- Looking ---- */
 
-/* The first of tenant, connector and sender that is restricted answers. */
+/* The first of tenant, connector and sender that is restricted answers. Who is restricted as a user doesn't
+ * send by a server or by the local socket instead. */
 static bool is_restricted(const struct limit_desk *d, const struct limit_question *q, struct arena *arena,
                           struct limit_decision *ret) {
     const struct {
         enum sender_kind kind;
         struct str name;
-    } whom[] = {{SENDER_TENANT, q->tenant}, {SENDER_CONNECTOR, q->connector}, {SENDER_USER, q->sender}};
+    } whom[] = {{SENDER_TENANT, q->tenant},
+                {SENDER_CONNECTOR, q->connector},
+                {SENDER_USER, q->sender},
+                {SENDER_USER, limit_sender_mailbox(q->sender)}};
     for (size_t i = 0; i < sizeof whom / sizeof *whom; i++) {
         const struct sender_state *s =
             whom[i].name.len ? sender_book_find(d->kept.book, whom[i].kind, whom[i].name) : NULL;

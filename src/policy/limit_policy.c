@@ -11,8 +11,24 @@ static bool among(const struct str *list, size_t count, struct str value) {
 }
 
 /* A group may have many thousand members, and each message asks. */
-static bool listed(const struct str *list, size_t count, struct str address) {
+static bool listed_so(const struct str *list, size_t count, struct str address) {
     return count && bsearch(&address, list, count, sizeof *list, address_order);
+}
+
+/* Itself or the mailbox of which it is a subaddress: who has a policy doesn't get another by writing as
+ * ann+x@contoso.com. */
+static bool listed(const struct str *list, size_t count, struct str address) {
+    enum { LOCAL_MAX = 64, DOMAIN_MAX = 255 };
+    struct address a = address_split(address);
+    ptrdiff_t plus = str_index(a.local, '+');
+    char mailbox[LOCAL_MAX + 1 + DOMAIN_MAX];
+    if (listed_so(list, count, address) || plus <= 0 || plus > LOCAL_MAX || a.domain.len > DOMAIN_MAX)
+        return listed_so(list, count, address);
+    size_t local = (size_t)plus;
+    memcpy(mailbox, a.local.at, local);
+    mailbox[local] = '@';
+    memcpy(mailbox + local + 1, a.domain.at, a.domain.len);
+    return listed_so(list, count, str_from(mailbox, local + 1 + a.domain.len));
 }
 
 static bool in_groups(const struct tenant *t, const struct sending_policy *p, struct str from) {

@@ -22,6 +22,12 @@ static bool wrong(struct arena *arena, struct str name, const char *what, struct
 
 static struct str author_of(struct str path) { return str_eq(path, STR("<>")) ? STR("") : path; }
 
+/* As limit_sender_name writes it: what stands before the path, and its mailbox. */
+static struct str whole_of(struct arena *arena, struct str name, struct str path) {
+    struct str before = str_head(name, name.len - path.len), mailbox = address_mailbox(arena, path);
+    return str_lower(arena, str_printf(arena, "%.*s%.*s", STR_FMT(before), STR_FMT(mailbox)));
+}
+
 /* A view of the first part; `rest` goes behind the slash. */
 static struct str part(struct str *rest) {
     ptrdiff_t slash = str_index(*rest, '/');
@@ -30,14 +36,16 @@ static struct str part(struct str *rest) {
     return first;
 }
 
-static bool by_connector(const struct policy *p, struct str rest, struct arena *arena,
+static bool by_connector(const struct policy *p, struct str name, struct arena *arena,
                          struct sender_name *ret) {
+    struct str rest = str_from_index(name, 10);
     ret->tenant = sender_name_tenant(p, part(&rest));
     const struct connector *c = connector_of(ret->tenant, part(&rest));
     if (!c || !rest.len)
         return false;
     ret->connector = str_printf(arena, "%.*s/%.*s", STR_FMT(ret->tenant->name), STR_FMT(c->name));
     ret->author = author_of(rest);
+    ret->whole = whole_of(arena, name, rest);
     return true;
 }
 
@@ -48,13 +56,13 @@ bool sender_name_read(const struct policy *p, struct str name, struct arena *are
     *ret = (struct sender_name){
         .kind = SENDER_USER, .connector = STR(""), .author = STR(""), .whole = str_lower(arena, name)};
     if (str_starts_nocase(name, STR("connector/"))) {
-        rest = str_from_index(name, 10);
-        return by_connector(p, rest, arena, ret) || wrong(arena, name, "there is no such connector", ret_why);
+        return by_connector(p, name, arena, ret) || wrong(arena, name, "there is no such connector", ret_why);
     }
     if (str_starts_nocase(name, STR("local/"))) {
         rest = str_from_index(name, 6);
         ret->tenant = sender_name_tenant(p, part(&rest));
         ret->author = author_of(rest);
+        ret->whole = whole_of(arena, name, rest);
         return (ret->tenant && rest.len) || wrong(arena, name, "there is no such tenant", ret_why);
     }
     if (!user && str_index(name, '/') >= 0) {

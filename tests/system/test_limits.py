@@ -199,6 +199,36 @@ def test_one_mailbox_behind_a_connector_does_not_block_its_neighbours(limited):
     assert e.value.reply.startswith("550 5.7.711 ")
 
 
+def test_who_is_restricted_finds_no_other_way(limited):
+    """Not as another spelling, not by the tenant's server, not by the local socket."""
+    world = limited(policy(external_per_hour=3))
+    with world.connector() as client:
+        for path in ("hacked@contoso.test", "Hacked+a@contoso.test", '"hacked"@contoso.test'):
+            client.send(path, external(1), message())
+        with pytest.raises(Refused) as e:
+            client.send("hacked+b@contoso.test", external(1), message())
+        assert e.value.reply == DENIED
+    assert [r["name"] for r in world.daemon.rows("sender", "list")] == ["connector/contoso/on-prem/hacked@contoso.test"]
+    assert standing(world, "sender", "connector/contoso/on-prem/Hacked+c@contoso.test")["state"] == "restricted today"
+    world.daemon.cli("sender", "restrict", "bob@contoso.test")
+    with world.connector() as client:
+        for path in ("bob@contoso.test", "BOB+x@contoso.test"):
+            with pytest.raises(Refused) as e:
+                client.send(path, external(1), message())
+            assert e.value.reply == DENIED
+            client.expect("RSET")
+    ran = world.daemon.run("send", "--from", "bob@contoso.test", "x@fabrikam.test", stdin=message("bob@contoso.test").decode())
+    assert ran.returncode == 1 and DENIED in ran.stderr
+    send(world, external(1), sender="bob@contoso.test")  # who submits counts: alice is free to write for bob
+
+
+def test_a_subaddress_has_the_policy_of_its_mailbox(limited):
+    world = limited(policy("strict", senders='{"alice@contoso.test"}', per_day=1), policy())
+    send(world, external(1), sender="alice+x@contoso.test")
+    assert refused(world, external(1), sender="Alice+y@contoso.test") == DENIED
+    assert '(policy "strict")' in last_refusal(world, "r0@fabrikam.test")["reason"]
+
+
 def test_reports_of_a_connector_do_not_count(limited):
     world = limited(policy(per_day=1))
     with world.connector() as client:

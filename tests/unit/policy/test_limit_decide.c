@@ -226,6 +226,10 @@ static void test_texts(void **state) {
     } names[] = {
         {false, "Bob@contoso.com", "sales@contoso.com", "bob@contoso.com"}, /* the submitter, not From */
         {true, "", "Ann@contoso.com", "connector/contoso/on-prem/ann@contoso.com"},
+        {true, "", "Ann+offers@contoso.com", "connector/contoso/on-prem/ann@contoso.com"},
+        {true, "", "\"ann\"@CONTOSO.com", "connector/contoso/on-prem/ann@contoso.com"},
+        {true, "", "\"a/nn+x\"@contoso.com", "connector/contoso/on-prem/a/nn@contoso.com"},
+        {true, "", "+x@contoso.com", "connector/contoso/on-prem/+x@contoso.com"},
         {true, "", "", "connector/contoso/on-prem/<>"},
         {false, "", "X@contoso.com", "local/contoso/x@contoso.com"},
     };
@@ -235,6 +239,16 @@ static void test_texts(void **state) {
                                 .user = str_of(names[i].user)};
         assert_string_equal(str_c(arena, limit_sender_name(arena, &a, str_of(names[i].path))), names[i].name);
     }
+    static const char *const mailboxes[][2] = {
+        {"bob@contoso.com", ""},
+        {"connector/contoso/on-prem/a/nn@contoso.com", "a/nn@contoso.com"},
+        {"local/contoso/x@contoso.com", "x@contoso.com"},
+        {"contoso/on-prem", ""},
+        {"", ""},
+        {"connector/x", ""},
+    };
+    for (size_t i = 0; i < COUNT(mailboxes); i++)
+        assert_string_equal(str_c(arena, limit_sender_mailbox(str_of(mailboxes[i][0]))), mailboxes[i][1]);
     arena_free(arena);
 }
 
