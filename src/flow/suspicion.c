@@ -190,9 +190,12 @@ void suspicion_judged(struct flow *flow, const struct acceptance *a, const struc
     bool bad = a->judged.verdict == VERDICT_SPAM || a->judged.verdict == VERDICT_MALWARE;
     if (!a->by.tenant || a->own_report || (!accepted && !bad))
         return;
-    if (!a->reverse_path.len) {
+    /* Without a reverse-path it may be an answer that comes in. What a user sends, or a server to the
+     * outside, is sending all the same, unless it is a report. */
+    if (!a->reverse_path.len && !a->by.user.len) {
         note_incoming(flow, a);
-        return;
+        if (a->outside || !q->use.external)
+            return;
     }
     struct note *note = note_new(flow);
     if (!note)

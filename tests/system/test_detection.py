@@ -74,6 +74,18 @@ def test_a_spammer_goes_high_risk_and_is_restricted(watching):
     world.check_pools()
 
 
+def test_a_null_reverse_path_hides_nobody(watching):
+    world = watching()
+    with world.submission("bob@contoso.test") as client:
+        for _ in range(4):
+            client.send("", "ann@fabrikam.test", message(sender="bob@contoso.test", body=GTUBE))
+    suspected(world, "bob@contoso.test", "spam-share")
+    with world.connector() as client:
+        for _ in range(4):
+            client.send("", "ann@fabrikam.test", message(sender="carol@contoso.test", body=GTUBE))
+    suspected(world, "connector/contoso/on-prem/<>", "spam-share")
+
+
 def test_what_a_suspicious_sender_left_for_later_stays(watching):
     """Mail over the rate of a minute has a class already when its turn comes: the normal pool carries no more of it."""
     world = watching(tenant='policy "default" { per-minute = 4  forwarding = on }\n', limits="true")
