@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "cmd/dkim.h"
 #include "cmd/privileges.h"
+#include "rt/state_file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -115,16 +116,6 @@ struct str dkim_selector_new(struct cli *cli, int folder, struct str domain, enu
     return selector;
 }
 
-static bool write_all(int fd, struct str bytes) {
-    while (bytes.len) {
-        ssize_t wrote = write(fd, bytes.at, bytes.len);
-        if (wrote < 0 && errno != EINTR)
-            return false;
-        bytes = str_from_index(bytes, wrote < 0 ? 0 : (size_t)wrote);
-    }
-    return fsync(fd) == 0;
-}
-
 /* A new file with these bytes, on disk with its name; EEXIST when the name is taken. */
 static int write_new(struct cli *cli, int folder, const char *name, struct str bytes) {
     int fd __attribute__((cleanup(close_fd))) =
@@ -135,7 +126,7 @@ static int write_new(struct cli *cli, int folder, const char *name, struct str b
     }
     if (fd < 0)
         return fails(cli, "can't make", name);
-    if (fchmod(fd, 0600) == 0 && write_all(fd, bytes) && fsync(folder) == 0)
+    if (fchmod(fd, 0600) == 0 && state_file_fill(fd, bytes) && fsync(folder) == 0)
         return CLI_DONE;
     fails(cli, "can't write", name);
     unlinkat(folder, name, 0);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "identity/watch_memory.h"
+#include "rt/state_file.h"
 #include "seeded_bug.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,7 +127,7 @@ struct saving {
 
 static void save_offloaded(void *arg) {
     struct saving *s = arg;
-    s->error = watch_memory_save(s->path, s->text);
+    s->error = state_file_write(s->path, s->text);
 }
 
 static void save(struct watch *w) {

@@ -8,6 +8,7 @@
 #include "mail/mime.h"
 #include "policy/limit_policy.h"
 #include "rt/fiber.h"
+#include "rt/state_file.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -467,7 +468,7 @@ void suspicion_close(struct flow *flow) {
     while (pattern_save(s->pattern, &at, UINT32_MAX, clock_wall_ms(), &bytes)) {
     }
     surge_save(s->surge, &bytes);
-    int error = suspicion_write(s->path, buf_view(&bytes));
+    int error = state_file_write(s->path, buf_view(&bytes));
     if (error)
         log_event(flow->log, LOG_ERROR, "the patterns of senders can't be written", "file", s->path, "error",
                   error_text(error), NULL);

@@ -3,69 +3,12 @@
 #include "base/error.h"
 #include "flow/suspicion_inside.h"
 #include "rt/fiber.h"
+#include "rt/state_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-enum { STEP = 256, PATH_SIZE = 4096 };
-#define FILE_MOST (INT64_C(16) << 30)
-
-/* ---- The file ---- */
-
-static bool write_all(int file, struct str bytes) {
-    while (bytes.len) {
-        ssize_t wrote = write(file, bytes.at, bytes.len);
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote <= 0)
-            return false;
-        bytes = str_from_index(bytes, (size_t)wrote);
-    }
-    return fsync(file) == 0;
-}
-
-int suspicion_write(const char *path, struct str bytes) {
-    char draft[PATH_SIZE];
-    if (snprintf(draft, sizeof draft, "%s.new", path) >= (int)sizeof draft)
-        return SLUICE_ETOOBIG;
-    int file = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (file < 0)
-        return error_from_errno(errno);
-    int error = write_all(file, bytes) ? 0 : error_from_errno(errno);
-    close(file);
-    /* Should the rename be lost in a crash, the one before is there. */
-    if (!error && rename(draft, path) != 0)
-        error = error_from_errno(errno);
-    if (error)
-        unlink(draft);
-    return error;
-}
-
-static int read_all(const char *path, struct buf *out) {
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (file < 0)
-        return error_from_errno(errno);
-    struct stat facts;
-    int error = fstat(file, &facts) != 0                                        ? error_from_errno(errno)
-                : !S_ISREG(facts.st_mode) || (int64_t)facts.st_size > FILE_MOST ? SLUICE_EINVALID
-                                                                                : 0;
-    while (!error) {
-        buf_reserve(out, 1 << 20);
-        ssize_t got = read(file, out->at + out->len, 1 << 20);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0) {
-            error = got < 0 ? error_from_errno(errno) : 0;
-            break;
-        }
-        out->len += (size_t)got;
-    }
-    close(file);
-    return error;
-}
+enum { STEP = 256 };
+#define FILE_MOST (UINT64_C(16) << 30)
 
 /* ---- Reading, at the start ---- */
 
@@ -74,7 +17,7 @@ void suspicion_read(struct suspicion *s, bool apply, struct log *log) {
     struct pattern_saved saved = {0};
     int64_t now = clock_wall_ms();
     char subjects[24], suspects[24];
-    int error = read_all(s->path, &bytes);
+    int error = state_file_read(s->path, FILE_MOST, &bytes);
     if (error == SLUICE_ENOTFOUND)
         return;
     if (!error)
@@ -103,9 +46,10 @@ struct str suspicion_left(const struct settings *settings, const struct sender_n
     struct pattern *p = pattern_new(rules, 0, now);
     struct pattern_saved saved;
     struct str found = STR("");
-    bool known = rules->apply &&
-                 read_all(str_printf(arena, "%s/patterns", settings->state).at, &bytes) == 0 &&
-                 pattern_restore(p, buf_view(&bytes), now, &saved) == 0;
+    bool known =
+        rules->apply &&
+        state_file_read(str_printf(arena, "%s/patterns", settings->state).at, FILE_MOST, &bytes) == 0 &&
+        pattern_restore(p, buf_view(&bytes), now, &saved) == 0;
     const struct {
         enum pattern_kind kind;
         struct str name;
@@ -126,7 +70,7 @@ struct str suspicion_left(const struct settings *settings, const struct sender_n
 
 static void write_offloaded(void *arg) {
     struct suspicion *s = arg;
-    int error = suspicion_write(s->path, buf_view(&s->snapshot));
+    int error = state_file_write(s->path, buf_view(&s->snapshot));
     if (error)
         log_event(s->flow->log, LOG_ERROR, "the patterns of senders can't be written", "file", s->path,
                   "error", error_text(error), NULL);

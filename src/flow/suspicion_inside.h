@@ -29,8 +29,7 @@ void suspicion_show(struct suspicion *, enum pattern_kind, struct str name, stru
 void suspicion_show_all(struct suspicion *, bool on);
 struct map *suspicion_free_view(struct map *);
 
-/* The file: whole or not at all. Blocks. */
-int suspicion_write(const char *path, struct str bytes);
+/* The snapshot. */
 void suspicion_read(struct suspicion *, bool apply, struct log *);
 /* On the owner: begins one, unless it is under way. */
 void suspicion_save(struct suspicion *);

@@ -3,13 +3,13 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/map.h"
-#include "identity/state_file.h"
+#include "rt/state_file.h"
 #include "seeded_bug.h"
 #include <jansson.h>
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { VERSION = 1 };
+enum { VERSION = 1, FILE_MOST = 256 << 20 };
 
 struct faults {
     pthread_rwlock_t lock;
@@ -206,11 +206,13 @@ static bool read_all(struct next *next, const json_t *root, int64_t *ret_checked
 
 int faults_read(struct faults *f, const char *path, struct arena *arena, struct str *ret_why) {
     struct next next = {.arena = arena_new(0)};
-    struct str text;
+    struct buf text __attribute__((cleanup(buf_free))) = {0};
     int64_t checked = 0;
-    int error = state_file_read(path, arena, ret_why, &text);
-    json_t *root = error ? NULL : json_loadb(text.at, text.len, JSON_REJECT_DUPLICATES, NULL);
-    if (!error && !read_all(&next, root, &checked)) {
+    int error = state_file_read(path, FILE_MOST, &text);
+    json_t *root = error ? NULL : json_loadb(text.at ? text.at : "", text.len, JSON_REJECT_DUPLICATES, NULL);
+    if (error) {
+        *ret_why = str_printf(arena, "can't read %s: %s", path, error_text(error));
+    } else if (!read_all(&next, root, &checked)) {
         *ret_why = str_printf(arena, "%s is damaged", path);
         error = SLUICE_ECORRUPT;
     }
@@ -254,7 +256,9 @@ int faults_write(struct faults *f, const char *path, struct arena *arena, struct
     pthread_rwlock_unlock(&f->lock);
     char *text = json_dumps(root, JSON_INDENT(1));
     json_decref(root);
-    int error = state_file_write(path, str_of(text), arena, ret_why);
+    int error = state_file_write(path, str_of(text));
+    if (error)
+        *ret_why = str_printf(arena, "can't write %s: %s", path, error_text(error));
     free(text);
     return error;
 }

@@ -3,12 +3,12 @@
 #include "base/error.h"
 #include "base/map.h"
 #include "identity/ownership.h"
-#include "identity/state_file.h"
+#include "rt/state_file.h"
 #include <jansson.h>
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { VERSION = 1, WHY_MAX = 300, UNANSWERED_PAUSE_MS = 5000 };
+enum { VERSION = 1, WHY_MAX = 300, UNANSWERED_PAUSE_MS = 5000, FILE_MOST = 256 << 20 };
 
 /* `fact` looks at the texts behind it. */
 struct entry {
@@ -273,12 +273,14 @@ static void read_all(struct reading *r, json_t *root) {
 }
 
 int ownership_read(struct ownership *o, const char *path, struct arena *arena, struct str *ret_why) {
-    struct str text;
-    int error = state_file_read(path, arena, ret_why, &text);
-    if (error)
+    struct buf text __attribute__((cleanup(buf_free))) = {0};
+    int error = state_file_read(path, FILE_MOST, &text);
+    if (error) {
+        *ret_why = str_printf(arena, "can't read %s: %s", path, error_text(error));
         return error;
+    }
     json_error_t where;
-    json_t *root = json_loadb(text.at, text.len, JSON_REJECT_DUPLICATES, &where);
+    json_t *root = json_loadb(text.at ? text.at : "", text.len, JSON_REJECT_DUPLICATES, &where);
     struct reading r = {.into = ownership_new(), .arena = arena};
     if (root)
         read_all(&r, root);
@@ -342,7 +344,9 @@ int ownership_write(struct ownership *o, const char *path, struct arena *arena, 
         *ret_why = STR("a tenant's name is no UTF-8");
         return SLUICE_EINVALID;
     }
-    int error = state_file_write(path, str_of(text), arena, ret_why);
+    int error = state_file_write(path, str_of(text));
+    if (error)
+        *ret_why = str_printf(arena, "can't write %s: %s", path, error_text(error));
     free(text);
     return error;
 }

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "identity/watch_memory.h"
+#include "rt/state_file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -144,7 +145,7 @@ int watch_history_prune(const char *path, int64_t since) {
         p.skip = (size_t)found.st_size / 2;
     int error = walk(path, keep, &p);
     if (!error && p.dropped)
-        error = watch_memory_save(path, buf_view(&p.kept));
+        error = state_file_write(path, buf_view(&p.kept));
     buf_free(&p.kept);
     return error;
 }

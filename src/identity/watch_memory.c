@@ -1,8 +1,7 @@
 #include "identity/watch_memory.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include <errno.h>
-#include <fcntl.h>
+#include "rt/state_file.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -119,76 +118,18 @@ int watch_memory_parse(struct arena *arena, struct str text, struct str *ret_why
 
 /* ---- the file ---- */
 
-static bool write_all(int file, struct str text) {
-    while (text.len) {
-        ssize_t wrote = write(file, text.at, text.len);
-        if (wrote < 0)
-            return false;
-        text = str_from_index(text, (size_t)wrote);
-    }
-    return fsync(file) == 0;
-}
-
-/* The rename itself must last. */
-static int sync_folder(const char *path) {
-    char folder[PATH_SIZE];
-    snprintf(folder, sizeof folder, "%.*s", (int)(str_rindex(str_of(path), '/') + 1), path);
-    int file = open(folder[0] ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int error = file < 0 || fsync(file) != 0 ? error_from_errno(errno) : 0;
-    if (file >= 0)
-        close(file);
-    return error;
-}
-
-int watch_memory_save(const char *path, struct str text) {
-    char draft[PATH_SIZE];
-    if (snprintf(draft, sizeof draft, "%s.new", path) >= (int)sizeof draft)
-        return SLUICE_ETOOBIG;
-    int file = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (file < 0)
-        return error_from_errno(errno);
-    bool good = write_all(file, text);
-    int error = good ? 0 : error_from_errno(errno);
-    close(file);
-    if (!error && rename(draft, path) != 0)
-        error = error_from_errno(errno);
-    if (error) {
-        unlink(draft);
-        return error;
-    }
-    return sync_folder(path);
-}
-
-static int read_file(const char *path, struct buf *out) {
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    ssize_t got = -1;
-    while (file >= 0 && out->len <= FILE_MAX) {
-        buf_reserve(out, 64 << 10);
-        got = read(file, out->at + out->len, 64 << 10);
-        if (got <= 0)
-            break;
-        out->len += (size_t)got;
-    }
-    int error = got < 0 ? errno : 0;
-    if (file >= 0)
-        close(file);
-    return error;
-}
-
 int watch_memory_load(struct arena *arena, const char *path, struct str *ret_why,
                       const struct watch_note **ret, size_t *ret_count) {
     struct buf text __attribute__((cleanup(buf_free))) = {0};
     char aside[PATH_SIZE];
-    int error = read_file(path, &text);
-    if (error == ENOENT)
-        return SLUICE_ENOTFOUND;
+    int error = state_file_read(path, FILE_MAX, &text);
+    if (error == SLUICE_ENOTFOUND)
+        return error;
     if (error) {
-        *ret_why = str_copy(arena, str_of(strerror(error)));
+        *ret_why = str_of(error == SLUICE_ECORRUPT ? "is no file of ours" : error_text(error));
         return SLUICE_EIO;
     }
-    *ret_why = STR("is too long");
-    error = text.len > FILE_MAX ? SLUICE_ESYNTAX
-                                : watch_memory_parse(arena, buf_view(&text), ret_why, ret, ret_count);
+    error = watch_memory_parse(arena, buf_view(&text), ret_why, ret, ret_count);
     if (error && snprintf(aside, sizeof aside, "%s.damaged", path) < (int)sizeof aside)
         rename(path, aside); /* else it is written over, which is as good */
     return error;

@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "cmocka_setup.h"
 #include "identity/watch_memory.h"
+#include "rt/state_file.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +58,7 @@ static void test_saved_and_loaded(void **state) {
     for (size_t n = COUNT(notes) + 1; n-- > 0;) { /* the last one saved counts */
         buf_clear(&text);
         watch_memory_write(&text, notes, n);
-        assert_int_equal(watch_memory_save(p.path, buf_view(&text)), 0);
+        assert_int_equal(state_file_write(p.path, buf_view(&text)), 0);
         assert_int_equal(watch_memory_load(p.arena, p.path, &why, &again, &count), 0);
         assert_int_equal(count, n);
         for (size_t i = 0; i < n; i++)
@@ -127,9 +128,9 @@ static void test_unreadable(void **state) {
     assert_int_equal(mkdir(p.path, 0700), 0);
     assert_int_equal(watch_memory_load(p.arena, p.path, &why, &again, &count), SLUICE_EIO);
     assert_true(why.len > 0);
-    assert_true(watch_memory_save(p.path, STR("x")) < 0);
+    assert_true(state_file_write(p.path, STR("x")) < 0);
     rmdir(p.path);
-    assert_true(watch_memory_save("/nowhere/at/all", STR("x")) < 0);
+    assert_true(state_file_write("/nowhere/at/all", STR("x")) < 0);
     place_close(&p);
 }
 
