@@ -1,11 +1,11 @@
 #include "alert/history.h"
 
+#include "alert/json.h"
 #include "alert/store.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "trace/file.h"
 #include "trace/filter.h"
-#include "trace/text.h"
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -118,33 +118,20 @@ int alert_filter_set(struct alert_filter *f, struct str name, struct str value, 
                   "a time (2026-11-22T10:00:00Z), a date (2026-11-22) or an age (90min, 2d) is wanted");
 }
 
-static void add_text(struct buf *out, const char *name, struct str value) {
-    buf_printf(out, ",\"%s\":", name);
-    if (value.len)
-        trace_json_string(out, value);
-    else
-        buf_str(out, STR("null"));
-}
-
-static void add_time(struct buf *out, const char *name, int64_t time) {
-    char text[CLOCK_RFC3339_SIZE];
-    add_text(out, name, time ? str_of(clock_rfc3339(time, text)) : STR(""));
-}
-
 void alert_record_json(struct buf *out, const struct alert_record *r) {
     buf_printf(out, "{\"id\":%llu", (unsigned long long)r->id);
-    add_text(out, "state", r->ended ? STR("over") : STR("open"));
-    add_text(out, "kind", alert_word(r->kind));
-    add_text(out, "level", alert_level_word(alert_level(r->kind)));
-    add_text(out, "title", alert_title(r->kind));
-    add_text(out, "subject", r->subject);
-    add_text(out, "tenant", r->tenant);
+    alert_json_text(out, "state", r->ended ? STR("over") : STR("open"));
+    alert_json_text(out, "kind", alert_word(r->kind));
+    alert_json_text(out, "level", alert_level_word(alert_level(r->kind)));
+    alert_json_text(out, "title", alert_title(r->kind));
+    alert_json_text(out, "subject", r->subject);
+    alert_json_text(out, "tenant", r->tenant);
     buf_printf(out, ",\"count\":%llu", (unsigned long long)r->count);
-    add_time(out, "first", r->first);
-    add_time(out, "last", r->last);
-    add_time(out, "ended", r->ended);
-    add_text(out, "text", r->text);
-    add_text(out, "advice", r->advice);
-    add_text(out, "samples", r->samples);
+    alert_json_time(out, "first", r->first);
+    alert_json_time(out, "last", r->last);
+    alert_json_time(out, "ended", r->ended);
+    alert_json_text(out, "text", r->text);
+    alert_json_text(out, "advice", r->advice);
+    alert_json_text(out, "samples", r->samples);
     buf_str(out, STR("}\n"));
 }

@@ -1,9 +1,9 @@
 #include "alert/telling.h"
 
+#include "alert/json.h"
 #include "base/clock.h"
 #include "mail/address.h"
 #include "seeded_bug.h"
-#include "trace/text.h"
 
 struct str telling_event_word(enum telling_event event) {
     switch (event) {
@@ -50,38 +50,25 @@ void telling_log(struct log *log, const struct telling *t) {
 
 /* ---- webhooks ---- */
 
-static void add_text(struct buf *out, const char *name, struct str value) {
-    buf_printf(out, ",\"%s\":", name);
-    if (value.len)
-        trace_json_string(out, value);
-    else
-        buf_str(out, STR("null"));
-}
-
-static void add_time(struct buf *out, const char *name, int64_t time) {
-    char text[CLOCK_RFC3339_SIZE];
-    add_text(out, name, time ? str_of(clock_rfc3339(time, text)) : STR(""));
-}
-
 void telling_json(struct buf *out, const struct telling *t, struct str call) {
     buf_str(out, STR("{\"version\":1"));
-    add_text(out, "id", call);
-    add_text(out, "event", telling_event_word(t->event));
-    add_time(out, "time", t->now);
-    add_text(out, "node", t->node);
+    alert_json_text(out, "id", call);
+    alert_json_text(out, "event", telling_event_word(t->event));
+    alert_json_time(out, "time", t->now);
+    alert_json_text(out, "node", t->node);
     buf_printf(out, ",\"alert\":%llu", (unsigned long long)t->id);
-    add_text(out, "kind", alert_word(t->kind));
-    add_text(out, "level", t->kind ? alert_level_word(alert_level(t->kind)) : STR(""));
-    add_text(out, "title", alert_title(t->kind));
-    add_text(out, "subject", t->subject);
-    add_text(out, "tenant", t->tenant);
+    alert_json_text(out, "kind", alert_word(t->kind));
+    alert_json_text(out, "level", t->kind ? alert_level_word(alert_level(t->kind)) : STR(""));
+    alert_json_text(out, "title", alert_title(t->kind));
+    alert_json_text(out, "subject", t->subject);
+    alert_json_text(out, "tenant", t->tenant);
     buf_printf(out, ",\"count\":%llu,\"since_told\":%llu", (unsigned long long)t->count,
                (unsigned long long)t->unsaid);
-    add_time(out, "first", t->first);
-    add_time(out, "last", t->last);
-    add_text(out, "text", t->text);
-    add_text(out, "advice", t->advice);
-    add_text(out, "samples", t->samples);
+    alert_json_time(out, "first", t->first);
+    alert_json_time(out, "last", t->last);
+    alert_json_text(out, "text", t->text);
+    alert_json_text(out, "advice", t->advice);
+    alert_json_text(out, "samples", t->samples);
     buf_char(out, '}');
 }
 

@@ -14,13 +14,6 @@ static void add_said(void *arg, const struct alerts_said *s) {
     object_close(arg);
 }
 
-static void finish(struct request *request, int bad, struct str why) {
-    if (bad)
-        request_fail_with(request, bad, why);
-    else
-        request->type = "application/x-ndjson";
-}
-
 void alert_list(struct request *request) {
     const struct api_backend *backend = api_backend_of(request->api);
     struct buf why __attribute__((cleanup(buf_free))) = {0};
@@ -39,7 +32,8 @@ void alert_list(struct request *request) {
         if (bad)
             return;
     }
-    finish(request, backend->alerts(backend->arg, &filter, add_row, &request->out, &why), buf_view(&why));
+    request_rows(request, backend->alerts(backend->arg, &filter, add_row, &request->out, &why),
+                 buf_view(&why));
 }
 
 void alert_test(struct request *request) {
@@ -51,5 +45,6 @@ void alert_test(struct request *request) {
     if (!backend->alert_test)
         request_fail(request, 501, "this daemon keeps no alerts");
     else
-        finish(request, backend->alert_test(backend->arg, add_said, &request->out, &why), buf_view(&why));
+        request_rows(request, backend->alert_test(backend->arg, add_said, &request->out, &why),
+                     buf_view(&why));
 }

@@ -24,13 +24,6 @@ void api_domain_row(struct buf *out, const struct api_domain *d) {
 
 static void add_domain(void *out, const struct api_domain *d) { api_domain_row(out, d); }
 
-static void finish(struct request *request, int bad, struct str why) {
-    if (bad)
-        request_fail_with(request, bad, why);
-    else
-        request->type = "application/x-ndjson";
-}
-
 static void none_here(struct request *request) {
     request_fail(request, 501, "this daemon knows nothing of domains");
 }
@@ -44,7 +37,7 @@ void domain_list(struct request *request) {
         none_here(request);
     else {
         int bad = backend->domains(backend->arg, add_domain, &request->out, &why);
-        finish(request, bad, buf_view(&why));
+        request_rows(request, bad, buf_view(&why));
     }
 }
 
@@ -61,7 +54,7 @@ void domain_add(struct request *request) {
         none_here(request);
     else {
         int bad = backend->domain_add(backend->arg, tenant, domain, add_domain, &request->out, &why);
-        finish(request, bad, buf_view(&why));
+        request_rows(request, bad, buf_view(&why));
     }
 }
 
@@ -79,7 +72,7 @@ void domain_verify(struct request *request) {
     else {
         int bad = backend->domain_verify(backend->arg, domains, request->parameter_count, add_domain,
                                          &request->out, &why);
-        finish(request, bad, buf_view(&why));
+        request_rows(request, bad, buf_view(&why));
     }
 }
 
@@ -108,6 +101,6 @@ void identity_faults(struct request *request) {
         request_fail(request, 501, "this daemon does not look at the DNS");
     else {
         int bad = backend->identity(backend->arg, add_fault, &request->out, &why);
-        finish(request, bad, buf_view(&why));
+        request_rows(request, bad, buf_view(&why));
     }
 }

@@ -114,10 +114,7 @@ static void list(struct request *request, const struct api_queue_filter *filter)
     listing->deadline = clock_mono_ms() + WHY_MS;
     int bad = backend->queue_list(backend->arg, filter, add_row, listing, &why);
     end_batch(listing);
-    if (bad)
-        request_fail_with(request, bad, buf_view(&why));
-    else
-        request->type = "application/x-ndjson";
+    request_rows(request, bad, buf_view(&why));
 }
 
 void queue_rows(struct request *request) {

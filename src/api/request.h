@@ -39,6 +39,8 @@ void request_fail(struct request *, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The status that fits an error of a lower room; `why` (may be empty) is for people. */
 void request_fail_with(struct request *, int error, struct str why);
+/* The rows are in `out`, or there was an error. */
+void request_rows(struct request *, int error, struct str why);
 /* The parameter, or the empty view with at == NULL. */
 struct str request_parameter(const struct request *, const char *name);
 /* False, and the reply is 400, when a parameter is not in the list (ended by NULL). */

@@ -94,6 +94,13 @@ void request_fail_with(struct request *request, int error, struct str why) {
     request_fail(request, status, "%.*s", STR_FMT(text));
 }
 
+void request_rows(struct request *request, int error, struct str why) {
+    if (error)
+        request_fail_with(request, error, why);
+    else
+        request->type = "application/x-ndjson";
+}
+
 struct str request_parameter(const struct request *request, const char *name) {
     for (size_t i = 0; i < request->parameter_count; i++)
         if (str_eq(request->parameters[i].name, str_of(name)))

@@ -59,13 +59,6 @@ void api_standing_json(struct buf *out, const struct api_standing *s) {
 
 /* ---- routes ---- */
 
-static void finish(struct request *request, int bad, struct str why) {
-    if (bad)
-        request_fail_with(request, bad, why);
-    else
-        request->type = "application/x-ndjson";
-}
-
 static void add_sender(void *to, const struct api_sender *s) { api_sender_json(to, s); }
 static void add_standing(void *to, const struct api_standing *s) { api_standing_json(to, s); }
 
@@ -85,7 +78,7 @@ void senders_list(struct request *request) {
     }
     int bad = backend->senders->list(backend->arg, wants_tenant(request),
                                      request_parameter(request, "tenant"), add_sender, &request->out, &why);
-    finish(request, bad, buf_view(&why));
+    request_rows(request, bad, buf_view(&why));
 }
 
 /* False: it is no number; the reply is 400. */
@@ -116,7 +109,7 @@ void senders_show(struct request *request) {
         return;
     }
     int bad = backend->senders->show(backend->arg, &query, add_standing, &request->out, &why);
-    finish(request, bad, buf_view(&why));
+    request_rows(request, bad, buf_view(&why));
 }
 
 static void change(struct request *request, enum api_sender_verb verb, const char *const *names,
@@ -140,7 +133,7 @@ static void change(struct request *request, enum api_sender_verb verb, const cha
     }
     change.by = request_peer(request);
     int bad = backend->senders->change(backend->arg, &change, add_sender, &request->out, &why);
-    finish(request, bad, buf_view(&why));
+    request_rows(request, bad, buf_view(&why));
 }
 
 void senders_restrict(struct request *request) {

@@ -71,13 +71,6 @@ static void add_source(void *arg, const struct api_source *s) {
     object_close(arg);
 }
 
-static void finish(struct request *request, int bad, struct str why) {
-    if (bad)
-        request_fail_with(request, bad, why);
-    else
-        request->type = "application/x-ndjson";
-}
-
 void state_pools(struct request *request) {
     const struct api_backend *backend = api_backend_of(request->api);
     struct buf why __attribute__((cleanup(buf_free))) = {0};
@@ -86,7 +79,7 @@ void state_pools(struct request *request) {
     if (!backend->pools)
         request_fail(request, 501, "this daemon has no pools to show");
     else
-        finish(request, backend->pools(backend->arg, add_pool, &request->out, &why), buf_view(&why));
+        request_rows(request, backend->pools(backend->arg, add_pool, &request->out, &why), buf_view(&why));
 }
 
 void state_sources(struct request *request) {
@@ -98,10 +91,10 @@ void state_sources(struct request *request) {
     if (!backend->sources)
         request_fail(request, 501, "this daemon has no sources to show");
     else
-        finish(request,
-               backend->sources(backend->arg, request_parameter(request, "pool"), add_source, &request->out,
-                                &why),
-               buf_view(&why));
+        request_rows(request,
+                     backend->sources(backend->arg, request_parameter(request, "pool"), add_source,
+                                      &request->out, &why),
+                     buf_view(&why));
 }
 
 /* Metrics: text format 0.0.4 of Prometheus. */
