@@ -56,25 +56,54 @@ static void add_contact(struct buf *out, struct str contact) {
     buf_char(out, '.');
 }
 
-static bool has_address(const struct plan *plan, struct str name) {
+/* Writes the addresses that the plan has for the name. */
+static bool add_planned(struct buf *out, const struct plan *plan, struct str name) {
+    bool any = false;
     for (size_t i = 0; i < plan->record_count; i++) {
         const struct plan_record *r = &plan->records[i];
-        if (r->type[0] == 'A' && str_eq_nocase(str_head(r->name, r->name.len - 1), name))
-            return true;
+        if (r->type[0] != 'A' || !str_eq_nocase(str_head(r->name, r->name.len - 1), name))
+            continue;
+        any = true;
+        if (out)
+            buf_printf(out, "%.*s %lld IN %s %.*s\n", STR_FMT(r->name), (long long)r->ttl, r->type,
+                       STR_FMT(r->data));
     }
-    return false;
+    return any;
 }
 
+static bool has_address(const struct plan *plan, struct str name) { return add_planned(NULL, plan, name); }
+
+/* Addresses of the servers that stand in this zone, or in one that is cut out of it. */
 static void add_glue(struct buf *out, const struct plan *plan, const struct plan_zone *zone,
                      const struct identity_settings *s) {
     char text[IP_TEXT_SIZE];
     for (size_t i = 0; i < s->server_count; i++) {
         const struct name_server *server = &s->servers[i];
-        if (zone_of(plan, server->name) != zone || has_address(plan, server->name))
+        if (!name_is_below(server->name, zone->name))
             continue;
+        if (has_address(plan, server->name)) {
+            if (zone_of(plan, server->name) != zone)
+                add_planned(out, plan, server->name);
+            continue;
+        }
         for (size_t j = 0; j < server->count; j++)
             buf_printf(out, "%.*s. %lld IN %s %s\n", STR_FMT(server->name), (long long)s->ttl,
                        ip_is_v4(&server->at[j]) ? "A" : "AAAA", ip_text(&server->at[j], text));
+    }
+}
+
+/* Zones of ours that are cut out of this one; parts of a /24 are delegated by the plan itself. */
+static void add_cuts(struct buf *out, const struct plan *plan, const struct plan_zone *zone,
+                     const struct identity_settings *s) {
+    for (size_t i = 0; i < plan->zone_count; i++) {
+        const struct plan_zone *below = &plan->zones[i];
+        struct str parent = str_from_index(below->name, (size_t)(str_index(below->name, '.') + 1));
+        if (below->owner != PLAN_OURS || below->part_of != PLAN_NO_ZONE || below == zone ||
+            zone_of(plan, parent) != zone)
+            continue;
+        for (size_t j = 0; j < s->server_count; j++)
+            buf_printf(out, "%.*s. %lld IN NS %.*s.\n", STR_FMT(below->name), (long long)s->ttl,
+                       STR_FMT(s->servers[j].name));
     }
 }
 
@@ -105,6 +134,7 @@ void zone_text(struct buf *out, const struct plan *plan, size_t number, const st
     const struct plan_zone *zone = &plan->zones[number];
     comment(out, plan, zone);
     add_apex(out, zone, s, serial);
+    add_cuts(out, plan, zone, s);
     add_glue(out, plan, zone, s);
     add_records(out, plan, zone);
     for (size_t i = 0; i < plan->zone_count && !s->server_count; i++)

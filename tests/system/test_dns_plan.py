@@ -176,7 +176,22 @@ def no_servers(folder):
     return setup
 
 
+def cut_out(folder):
+    """Our zone is cut out of another one that has names too, ours or a customer's; the servers stand below the cut."""
+    return Setup({"bl2": "bl2.outbound.example.net", "am5": "am5.example.net"}, [
+        Pool("normal", "on", "published", {"bl2": ["192.0.2.16/28"], "am5": ["198.51.100.8/29"]}),
+        Pool("rest", "re", "unpublished", {"bl2": ["203.0.113.8/29"], "am5": ["203.0.113.16/29"]}, carries=("high-risk", "relay", "high-risk-relay"))], """
+here = "bl2"
+identity {
+    domain = "outbound.example.net"  zones = {"outbound.example.net", "mail.fabrikam.com"}
+    name-servers = {"ns1.outbound.example.net 127.0.53.1", "ns2.mail.fabrikam.com 127.0.53.1"}
+}
+destination "special" { domains = {"special.test"}  ehlo = "special.mail.fabrikam.com" }
+tenant "fabrikam" { domains = {"fabrikam.com"} }""", "outbound.example.net")
+
+
 CONFIGURATIONS = {
+    "cut out of another zone": cut_out,
     "no servers": no_servers,
     "four pools": four_pools,
     "zones of one's own": zones_of_ones_own,

@@ -92,6 +92,34 @@ static void test_no_servers(void **state) {
     buf_free(&out);
 }
 
+/* A zone that a configured one is cut out of delegates it, with the addresses of servers below the cut. */
+static void test_cuts(void **state) {
+    struct buf out = {0};
+    (void)state;
+    struct configured c = configure_good(STR(
+        "identity { domain = out.example.net zones = {out.example.net}\n"
+        " name-servers = {\"ns1.out.example.net 192.0.2.53\", mon0001.out.example.net, ns3.example.org} }\n"
+        "site bl2 { ehlo = mta.example.net ptr = \"m{class}{n}.out.example.net\" }\n" POOLS));
+    struct plan plan = plan_of(&c);
+    struct str text = zone_of(&c, &plan, "example.net", &out);
+    assert_true(str_find(text, STR("example.net. 3600 IN NS ns1.out.example.net.\n"
+                                   "example.net. 3600 IN NS mon0001.out.example.net.\n"
+                                   "example.net. 3600 IN NS ns3.example.org.\n"
+                                   "out.example.net. 3600 IN NS ns1.out.example.net.\n"
+                                   "out.example.net. 3600 IN NS mon0001.out.example.net.\n"
+                                   "out.example.net. 3600 IN NS ns3.example.org.\n"
+                                   "ns1.out.example.net. 3600 IN A 192.0.2.53\n"
+                                   "mon0001.out.example.net. 3600 IN A 192.0.2.16\n"
+                                   "mon0001.out.example.net. 3600 IN AAAA 2001:db8::1\n"
+                                   "mta.example.net. 3600 IN A 192.0.2.16\n")) > 0);
+    text = zone_of(&c, &plan, "out.example.net", &out);
+    assert_true(str_find(text, STR("\nout.example.net. 3600 IN NS ns3.example.org.\n"
+                                   "ns1.out.example.net. 3600 IN A 192.0.2.53\n"
+                                   "mon0001.out.example.net. 3600 IN A 192.0.2.16\n")) > 0);
+    configured_free(&c);
+    buf_free(&out);
+}
+
 static void test_faults(void **state) {
     static const struct {
         const char *text, *fault;
@@ -185,8 +213,9 @@ static void test_file_names(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_texts),  cmocka_unit_test(test_no_servers),
-                                       cmocka_unit_test(test_faults), cmocka_unit_test(test_stale),
-                                       cmocka_unit_test(test_shared), cmocka_unit_test(test_file_names)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_texts),     cmocka_unit_test(test_no_servers),
+                                       cmocka_unit_test(test_cuts),      cmocka_unit_test(test_faults),
+                                       cmocka_unit_test(test_stale),     cmocka_unit_test(test_shared),
+                                       cmocka_unit_test(test_file_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
