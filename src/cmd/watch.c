@@ -67,8 +67,11 @@ static void recall_alert(void *arg, const struct alert_record *r) {
     struct ip ip;
     struct watch_target *t = ip_parse(r->subject, &ip) ? watch_target(w, &ip) : NULL;
     bool listed = r->kind == ALERT_SOURCE_LISTED;
-    if (t && (listed ? t->listed_at > 0 : t->gated))
-        t->alerts[listed ? WATCH_LISTED : WATCH_UNCONFIRMED] = true;
+    enum watch_tells what = listed ? WATCH_LISTED : WATCH_UNCONFIRMED;
+    if (str_eq(r->subject, STR(WATCH_SHARED_SUBJECT)))
+        w->shared_alert[what] = true;
+    else if (t && (listed ? t->listed_at > 0 : t->gated))
+        w->own_alerts[what] += !t->alerts[what], t->alerts[what] = true;
     else
         alert_raise(w->daemon->flow.alerts, &(struct alert){.kind = r->kind,
                                                             .subject = r->subject,
@@ -216,11 +219,13 @@ static void sweep(struct watch *w, int64_t now) {
     w->sweep_at = now + SWEEP_MS;
     for (size_t i = 0; i < w->count; i++) {
         struct watch_target *t = &w->targets[i];
-        if (!t->reasons[0] && !t->reasons[1] && !t->alerts[0] && !t->alerts[1])
+        if (!t->reasons[0] && !t->reasons[1] && !t->alerts[0] && !t->alerts[1] && !t->beyond[0] &&
+            !t->beyond[1])
             continue;
         watch_tell(w, t);
         watch_alert(w, t);
     }
+    watch_alert_shared(w);
 }
 
 void daemon_watch_sources(void *arg) {

@@ -20,6 +20,7 @@ struct watch_target {
     size_t listed_at; /* its index for the blocklists + 1; 0: they are not asked about it */
     char *reasons[2]; /* why it rests, as told to the workers; NULL: it does not. Index: enum watch_tells */
     bool alerts[2];   /* an alert is open */
+    bool beyond[2];   /* it is one of those that share one */
 };
 enum watch_tells { WATCH_LISTED, WATCH_UNCONFIRMED };
 enum watch_said { WATCH_SAID_NOTHING, WATCH_SAID_BELIEVED, WATCH_SAID_NOT };
@@ -35,6 +36,11 @@ struct watch {
     struct ip *listed; /* the addresses that blocklists are asked about */
     struct watch_target **listed_targets;
     size_t listed_count;
+    size_t *out; /* of each pool of the settings: how many of its addresses rest */
+    /* enum watch_tells: alerts of single addresses that are open; addresses beyond those that may have one of
+     * their own; whether the alert that they share is open */
+    size_t own_alerts[2], beyond[2];
+    bool shared_alert[2];
     unsigned char *said; /* of each list, enum watch_said: what the log says of it */
     uint64_t generation; /* of the five above */
     size_t witness;      /* the one asked last */
@@ -73,6 +79,11 @@ void watch_change(struct watch *, const struct ip *, enum watch_event, struct st
 void watch_rested(struct watch *, const struct watch_target *, enum watch_tells, bool before);
 /* Raises the alerts that are true of it, and ends those that are over. */
 void watch_alert(struct watch *, struct watch_target *);
+/* Raises or ends the alert that addresses share when many are in trouble. */
+void watch_alert_shared(struct watch *);
+#define WATCH_SHARED_SUBJECT "more addresses"
+/* Does it rest? */
+bool watch_out(const struct watch_target *);
 /* Its address is no longer one of this node. */
 void watch_drop(struct watch *, struct watch_target *);
 /* Is it in force on the list, and when did that begin? */

@@ -25,6 +25,7 @@ static void make_target(struct watch *w, const struct settings *s, const struct 
         t->listed_at |= blocklist_covers(&s->blocklists.lists[i], &t->ip);
     for (int i = 0; old && i < 2; i++) {
         t->reasons[i] = old->reasons[i], t->alerts[i] = old->alerts[i];
+        t->beyond[i] = old->beyond[i] && (i == WATCH_LISTED ? t->listed_at > 0 : t->gated);
         old->reasons[i] = NULL, old->alerts[i] = false;
     }
 }
@@ -46,6 +47,7 @@ static void free_targets(struct watch *w) {
     free(w->listed);
     free(w->listed_targets);
     free(w->said);
+    free(w->out);
     map_free(w->by_ip);
 }
 
@@ -54,9 +56,15 @@ static void index_targets(struct watch *w) {
     w->by_ip = map_new(false);
     w->listed = xcalloc(w->count + 1, sizeof *w->listed);
     w->listed_targets = xcalloc(w->count + 1, sizeof(struct watch_target *));
+    w->out = xcalloc(w->settings->pools->pool_count + 1, sizeof *w->out);
     w->listed_count = 0;
+    for (int i = 0; i < 2; i++)
+        w->own_alerts[i] = w->beyond[i] = 0;
     for (size_t i = 0; i < w->count; i++) {
         struct watch_target *t = &w->targets[i];
+        for (int j = 0; j < 2; j++)
+            w->own_alerts[j] += t->alerts[j], w->beyond[j] += t->beyond[j];
+        w->out[t->pool - w->settings->pools->pools] += watch_out(t);
         map_put(w->by_ip, key_of(&t->ip), t);
         if (!t->listed_at)
             continue;

@@ -16,6 +16,8 @@ bool watch_listed(const struct watch *w, const struct watch_target *t, size_t li
 
 static const enum rest_cause CAUSES[] = {
     [WATCH_LISTED] = REST_LISTED, [WATCH_UNCONFIRMED] = REST_UNCONFIRMED};
+static const enum alert_kind KINDS[] = {
+    [WATCH_LISTED] = ALERT_SOURCE_LISTED, [WATCH_UNCONFIRMED] = ALERT_SOURCE_UNCONFIRMED};
 
 void watch_change(struct watch *w, const struct ip *ip, enum watch_event event, struct str by,
                   struct str text) {
@@ -31,13 +33,20 @@ void watch_rested(struct watch *w, const struct watch_target *t, enum watch_tell
                      str_of(rest_cause_text(CAUSES[what])), reason);
 }
 
+bool watch_out(const struct watch_target *t) {
+    return t->reasons[WATCH_UNCONFIRMED] || (t->reasons[WATCH_LISTED] && !t->pool->stays_listed);
+}
+
 static void set(struct watch *w, struct watch_target *t, enum watch_tells what, struct str reason) {
     bool before = t->reasons[what] != NULL;
+    size_t *out = &w->out[t->pool - w->settings->pools->pools];
     if (str_eq(reason, str_of(t->reasons[what])))
         return;
     flow_source_tell(&w->daemon->flow, &t->ip, CAUSES[what], reason);
+    *out -= watch_out(t);
     free(t->reasons[what]);
     t->reasons[what] = reason.len ? strndup(reason.at, reason.len) : NULL;
+    *out += watch_out(t);
     watch_rested(w, t, what, before);
 }
 
@@ -75,12 +84,11 @@ void watch_tell_again(struct watch *w, const struct watch_target *t) {
 }
 
 void watch_drop(struct watch *w, struct watch_target *t) {
-    static const enum alert_kind kinds[] = {ALERT_SOURCE_LISTED, ALERT_SOURCE_UNCONFIRMED};
     char ip[IP_TEXT_SIZE];
     for (int i = 0; i < 2; i++) {
         if (t->alerts[i])
             alert_raise(w->daemon->flow.alerts,
-                        &(struct alert){.kind = kinds[i],
+                        &(struct alert){.kind = KINDS[i],
                                         .subject = str_of(ip_text(&t->ip, ip)),
                                         .text = STR("The address is no longer one of this node."),
                                         .over = true});
@@ -95,14 +103,9 @@ void watch_drop(struct watch *w, struct watch_target *t) {
 /* "It rests: mail of pool normal leaves from its 3 other addresses." */
 static struct str effect(const struct watch *w, const struct watch_target *t, bool rests,
                          struct arena *arena) {
-    size_t others = 0;
+    size_t others = t->pool->source_count - w->out[t->pool - w->settings->pools->pools];
     if (!rests)
         return str_printf(arena, "Mail of pool %.*s goes on leaving from it.", STR_FMT(t->pool->name));
-    for (size_t i = 0; i < w->count; i++) {
-        const struct watch_target *o = &w->targets[i];
-        bool out = o->reasons[WATCH_UNCONFIRMED] || (o->reasons[WATCH_LISTED] && !o->pool->stays_listed);
-        others += o->pool == t->pool && !out;
-    }
     if (!others)
         return str_printf(arena,
                           "It rests. No other address of pool %.*s is left: its mail waits until one is "
@@ -112,10 +115,41 @@ static struct str effect(const struct watch *w, const struct watch_target *t, bo
                       STR_FMT(t->pool->name), others, others > 1 ? "es" : "");
 }
 
+/* So many addresses have an alert of their own: a reverse zone that is gone must neither bury other alerts
+ * nor write a line for each of 65,536. */
+enum { OWN_ALERTS_MOST = 100 };
+
 static void raise(struct watch *w, struct watch_target *t, enum watch_tells what, const struct alert *alert) {
-    if (!alert->over || t->alerts[what])
-        alert_raise(w->daemon->flow.alerts, alert);
+    bool open = t->alerts[what];
+    bool beyond = !alert->over && !open && (t->beyond[what] || w->own_alerts[what] >= OWN_ALERTS_MOST);
+    w->beyond[what] += (size_t)beyond - (size_t)t->beyond[what];
+    t->beyond[what] = beyond;
+    if (beyond || (alert->over && !open))
+        return;
+    alert_raise(w->daemon->flow.alerts, alert);
+    w->own_alerts[what] += (size_t)!alert->over - (size_t)open;
     t->alerts[what] = !alert->over;
+}
+
+void watch_alert_shared(struct watch *w) {
+    static const char *const states[] = {"on blocklists", "not forward-confirmed"};
+    struct arena *arena = arena_new(0);
+    for (int i = 0; i < 2; i++) {
+        struct alert alert = {.kind = KINDS[i], .subject = STR(WATCH_SHARED_SUBJECT), .over = !w->beyond[i]};
+        alert.text =
+            alert.over
+                ? str_printf(arena, "No more addresses than have alerts of their own are %s.", states[i])
+                : str_printf(arena, "%zu more addresses are %s, beside %zu that have alerts of their own.",
+                             w->beyond[i], states[i], w->own_alerts[i]);
+        if (!alert.over)
+            alert.advice = STR("Where so many are, look for one cause: a reverse zone that is gone or not "
+                               "delegated, a network that is listed. sluice source lists them, sluice source "
+                               "show IP says all of one.");
+        if (!alert.over || w->shared_alert[i])
+            alert_raise(w->daemon->flow.alerts, &alert);
+        w->shared_alert[i] = !alert.over;
+    }
+    arena_free(arena);
 }
 
 /* A line each list: its name, since when, its words, where to go. */
@@ -203,7 +237,7 @@ static void alert_unconfirmed(struct watch *w, struct watch_target *t, struct ar
 void watch_alert(struct watch *w, struct watch_target *t) {
     struct arena *arena = arena_new(0);
     alert_listed(w, t, arena);
-    if (t->alerts[WATCH_UNCONFIRMED] || t->reasons[WATCH_UNCONFIRMED])
+    if (t->alerts[WATCH_UNCONFIRMED] || t->beyond[WATCH_UNCONFIRMED] || t->reasons[WATCH_UNCONFIRMED])
         alert_unconfirmed(w, t, arena);
     arena_free(arena);
 }

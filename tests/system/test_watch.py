@@ -1,6 +1,7 @@
 """Which addresses rest, as a real daemon asks a DNS that the test makes up: listed ones, unconfirmed ones; and who never does, whatever
 the DNS says."""
 import contextlib
+import datetime
 import ipaddress
 import json
 import subprocess
@@ -394,3 +395,39 @@ def test_names_of_a_zone_file(make_world):
     (world.folder / "zone").write_text(zone(extra=records + f"{reverse('127.0.1.18')}. IN PTR mail9.sluice.test.\nmail9.sluice.test. IN A 127.0.1.18\n"))
     world.daemon.cli("reload")
     healthy(world, *addresses)
+
+
+def many(folder):
+    """A reverse zone that is gone rests all of it. A hundred addresses have alerts of their own, the rest share one; nothing of it costs the square of their number."""
+    count = 2048
+    subprocess.run(["ip", "route", "add", "local", "198.51.0.0/21", "dev", "lo"], check=True)
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    (folder / "state").mkdir(exist_ok=True)
+    (folder / "state/watch.json").write_text(json.dumps({"version": 1, "notes": [
+        {"ip": str(ipaddress.ip_address("198.51.0.0") + n), "since": now, "answered": now, "text": "it has no PTR record"} for n in range(count)]}))
+    with watched(folder, "identity { require = fcrdns }\nblocklists { watch = no }", normal=("198.51.0.0/21",)) as world:
+        daemon = world.daemon
+        world.start("fabrikam.test")
+
+        def open_alerts():
+            return {r["subject"]: r["text"] for r in daemon.rows("alerts", "--open", "--kind", "source-unconfirmed")}
+
+        until(lambda: len(open_alerts()) == 101, what=lambda: len(open_alerts()))
+        told = f"{count - 100} more addresses are not forward-confirmed, beside 100 that have alerts of their own."
+        assert open_alerts()["more addresses"] == told
+        assert "No other address of pool normal is left" in open_alerts()["198.51.0.0"]
+        daemon.stop()
+        since = daemon.mark()
+        daemon.start()
+        until(lambda: len(open_alerts()) == 101, what=lambda: len(open_alerts()))
+        daemon.cli("reload")
+        assert open_alerts()["more addresses"] == told
+        world.rewrite(extra="identity { require = none }\nblocklists { watch = no }")
+        daemon.cli("reload")
+        until(lambda: not open_alerts(), what=open_alerts)
+        assert len([line for line in daemon.lines[since:] if "ALARM" in line]) == 0, "all was told before"
+        assert {r["state"] for r in daemon.rows("source", "--pool", "normal")} == {"healthy"}
+
+
+def test_a_reverse_zone_that_is_gone(in_namespace):
+    in_namespace(many)
