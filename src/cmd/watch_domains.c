@@ -265,11 +265,15 @@ static void reloaded(struct domain_watch *w, const struct settings *s) {
 
 void watch_domains(void *arg) {
     struct domain_watch *w = ((struct daemon *)arg)->domains;
+    bool first = true;
     do {
         struct settings *s = flow_settings(&w->daemon->flow);
         bool changed = s != w->seen;
         if (changed)
             reloaded(w, s);
+        if (changed || first)
+            watch_end_unasked(arg, s);
+        first = false;
         if (changed || clock_mono_ms() >= w->next) {
             look(w, s);
             w->next = clock_mono_ms() +

@@ -29,3 +29,6 @@ int watch_domains_add(void *arg, struct str tenant, struct str domain,
                       void (*row)(void *, const struct api_domain *), void *to, struct buf *ret_why);
 int watch_domains_verify(void *arg, const struct str *domains, size_t count,
                          void (*row)(void *, const struct api_domain *), void *to, struct buf *ret_why);
+
+/* Ends the alerts about what this configuration no longer asks the DNS for. In a fiber. */
+void watch_end_unasked(struct daemon *, const struct settings *);

@@ -213,7 +213,10 @@ static void run(struct round *r) {
         r->ttl = result.ttl;
         faults_take(w->daemon->flow.faults, w->running, &result, clock_wall_ms());
         log_result(r, began);
-        tell(w, r->settings);
+        struct settings *now = flow_settings(&w->daemon->flow);
+        if (now->identity.check != IDENTITY_CHECK_OFF) /* switched off meanwhile: its alerts are over */
+            tell(w, r->settings);
+        settings_unref(now);
         offload(write_offloaded, r);
     }
     w->running = survey_free(w->running);

@@ -160,6 +160,17 @@ def test_a_token_that_is_gone(make_world, grace):
     world.daemon.cli("domain", "verify")
     assert accepted(world) and states(world) == {"contoso.test": "verified", "nodns.contoso.test": "verified"}
     world.daemon.wait_log("alert.*subject=_sluice.contoso.test.*is there", since=since)
+    if grace == "1h":  # who does not ask any more has no alert of it
+        put_token(world, "contoso.test", "nodns.contoso.test", replace="something else")
+        opened = lambda: {r["subject"] for r in world.daemon.rows("alerts", "--open", "--kind", "identity-fault")}
+        until(lambda: opened() == {"_sluice.contoso.test", "_sluice.nodns.contoso.test"}, what=opened)
+        world.daemon.write(world.config().replace('"contoso.test", "nodns.contoso.test"', '"contoso.test"'))
+        world.daemon.cli("reload")
+        until(lambda: opened() == {"_sluice.contoso.test"}, what=opened)
+        world.daemon.stop()
+        world.daemon.write(world.config(extra=""))
+        world.daemon.start()
+        until(lambda: not opened(), what=opened)
 
 
 def test_nodes_that_share_a_secret(make_world, folder):

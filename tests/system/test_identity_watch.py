@@ -125,6 +125,16 @@ def test_off_and_reload(watched):
     for words, said in ((["plan", "--last"], "belongs to sluice dns check"), (["check", "--diff"], "belongs to sluice dns zone")):
         ran = daemon.run("dns", *words)
         assert ran.returncode == 2 and said in ran.stderr
+    # What is open is over when nobody asks any more: at once, and after a restart too.
+    def fault():
+        return [r["subject"] for r in daemon.rows("alerts", "--open", "--kind", "identity-fault")]
+
+    watched.server.stop()
+    watched.serve(re.sub(line(f"_dmarc.{CUSTOMER}", "TXT"), "", watched.right, flags=re.M))
+    until(fault, what="a fault's alert")
+    daemon.config.write_text(config.replace("check = 1s", "check = off"))
+    daemon.cli("reload")
+    until(lambda: not fault(), what=fault)
     for written in ("0", "10d", "sometimes"):
         daemon.config.write_text(config.replace("check = 1s", f'check = "{written}"'))
         ran = daemon.run("check")
