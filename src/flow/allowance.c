@@ -116,6 +116,26 @@ static void raise_near(struct flow *flow, const struct allowance *w) {
     arena_free(arena);
 }
 
+/* Hours of its mail wait, and it goes on. Who tries again is told of again: the desk says it once. */
+static void raise_backlog(struct flow *flow, const struct limit_question *q, struct str reply) {
+    struct arena *arena = arena_new(0);
+    alert_raise(
+        flow->alerts,
+        &(struct alert){
+            .kind = ALERT_LIMIT_EXCEEDED,
+            .subject = str_printf(arena, "%.*s %s", STR_FMT(q->sender), limit_option(LIMIT_PER_MINUTE)),
+            .tenant = q->tenant,
+            .text = str_printf(arena, "more mail of %.*s waits for its turn than can be kept: %.*s",
+                               STR_FMT(q->sender), STR_FMT(reply)),
+            .advice = str_printf(arena,
+                                 "Look: sluice sender show %.*s, sluice queue list. If it is "
+                                 "meant, raise `per-minute`; else: sluice sender restrict %.*s",
+                                 STR_FMT(q->sender), STR_FMT(q->sender)),
+            .now = q->now,
+        });
+    arena_free(arena);
+}
+
 struct outcome allowance_ask(struct flow *flow, struct acceptance *a, struct allowance *ret) {
     struct limit_decision *decision = &ret->answer.decision;
     ret->counting = false;
@@ -129,6 +149,8 @@ struct outcome allowance_ask(struct flow *flow, struct acceptance *a, struct all
 #endif
     if (decision->step == LIMIT_REFUSE) {
         a->refused_why = decision->reason;
+        if (decision->limit == LIMIT_PER_MINUTE && decision->refusal.code == 450)
+            raise_backlog(flow, &ret->question, decision->refusal.text);
         return decision->refusal;
     }
     if (decision->step == LIMIT_HOLD) {

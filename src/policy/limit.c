@@ -144,8 +144,10 @@ struct limit_decision limit_decide(const struct limit_facts *f, struct arena *ar
         if (n != LIMIT_PER_MESSAGE && reaches_80(&a))
             d.warned |= 1u << n;
     }
+    struct account a = account_of(f, LIMIT_PER_MINUTE);
+    if (!f->tenant_only && reaches_80(&a)) /* from here on mail will wait, for hours perhaps */
+        d.warned |= 1u << LIMIT_PER_MINUTE;
     if (f->sender.turn > f->now && !f->tenant_only) {
-        struct account a = account_of(f, LIMIT_PER_MINUTE);
         d.step = LIMIT_HOLD;
         d.hold_until = f->sender.turn;
         tell(&d, f, arena, LIMIT_PER_MINUTE, &a);

@@ -502,6 +502,28 @@ def alerts(world, kind):
     return {a["subject"]: a for a in world.daemon.rows("alerts") if a["kind"] == kind}
 
 
+def test_who_sends_fast_is_told_of_before_mail_waits(limited):
+    world = limited(policy(per_minute=5))
+    for i in range(3):
+        send(world, f"x{i}@fabrikam.test")
+    assert not world.daemon.rows("alerts")
+    send(world, "x3@fabrikam.test")
+    near = until(lambda: alerts(world, "limit-near"), what="the alert")["alice@contoso.test per-minute"]
+    assert "has used 4 of 5 messages in a minute" in near["text"] and "raise `per-minute`" in near["advice"]
+
+
+def test_what_waits_has_a_bound_and_is_told_of(limited):
+    """Nine hours of mail; whoever brings more comes again, and the administrators hear of it."""
+    world = limited(policy(per_minute=1))
+    with world.submission("alice@contoso.test") as client, pytest.raises(Refused) as e:
+        for taken in range(600):
+            client.send("alice@contoso.test", "x@fabrikam.test", message())
+    assert e.value.reply.startswith("450 4.7.1 Too many of your messages wait for their turn") and taken >= 540, (taken, e.value.reply)
+    told = until(lambda: alerts(world, "limit-exceeded"), what="the alert")["alice@contoso.test per-minute"]
+    assert "more mail of alice@contoso.test waits for its turn than can be kept" in told["text"]
+    assert standing(world, "sender", "alice@contoso.test")["state"] == "free"
+
+
 def test_who_is_told(limited):
     """At 80 % of a limit, and when a sender is restricted: the addresses of `notify` by mail."""
     world = limited(policy(external_per_hour=5, notify='{"security@tailspin.test"}'),

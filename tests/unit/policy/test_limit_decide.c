@@ -131,6 +131,9 @@ static void test_decide(void **state) {
          .external = 100,
          .step = LIMIT_PASS,
          .warned = 1 << LIMIT_TENANT_EXTERNAL},
+        {.used = {0, 0, 0, 22}, .external = 1, .step = LIMIT_PASS},
+        {.used = {0, 0, 0, 23}, .external = 1, .step = LIMIT_PASS, .warned = 1 << LIMIT_PER_MINUTE},
+        {.used = {0, 0, 0, 24}, .external = 1, .step = LIMIT_PASS},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
