@@ -196,7 +196,7 @@ int senders_standing(const struct senders *from, const struct api_sender_query *
         ret->policy_why = off.len ? off : limit_policy_why(arena, t, p, author);
         ret->action = str_of(actions[q.rules.action]);
     }
-    ret->turn = answer.facts.sender.turn > from->now ? answer.facts.sender.turn : 0;
+    ret->turn = answer.facts.sender.turn > answer.facts.now ? answer.facts.sender.turn : 0;
     add_limits(ret, &answer.facts, off.len > 0, arena);
     add_verdict(ret, &answer, query, arena);
     return 0;

@@ -237,11 +237,10 @@ void settle_wait(struct flow *flow, const struct spool_message *m, struct delive
     }
 }
 
-/* `text` is what the trace says, `line` the log's. */
 static void hold(struct flow *flow, const struct spool_message *m, struct delivery *d, enum log_level level,
-                 const char *line, struct str why, struct str text, struct arena *arena) {
+                 const char *line, struct str why, struct arena *arena) {
     struct trace_event event = event_of(m, d, TRACE_HOLD, NULL);
-    event.reply = text;
+    event.reply = str_printf(arena, "parked: %.*s", STR_FMT(why));
     event.pool = queue_delivery_pool(flow->queue, d);
     struct spool_outcome fate = {.fate = SPOOL_HELD, .time = event.time, .reply = event.reply};
     log_event(flow->log, level, line, "trace_id", event.trace_id.text, "to", str_c(arena, event.recipient),
@@ -254,12 +253,11 @@ static void hold(struct flow *flow, const struct spool_message *m, struct delive
 void settle_hold(struct flow *flow, const struct spool_message *m, struct delivery *const *deliveries,
                  size_t count, struct str why, struct arena *arena) {
     for (size_t i = 0; i < count; i++)
-        hold(flow, m, deliveries[i], LOG_WARNING, "mail held", why, why, arena);
+        hold(flow, m, deliveries[i], LOG_WARNING, "mail held", why, arena);
 }
 
 void settle_park(struct flow *flow, const struct spool_message *m, struct delivery *const *deliveries,
                  size_t count, struct str why, struct arena *arena) {
-    struct str text = str_printf(arena, "parked: %.*s", STR_FMT(why));
     for (size_t i = 0; i < count; i++) {
         struct str pool = queue_delivery_pool(flow->queue, deliveries[i]);
         alert_raise(
@@ -274,7 +272,7 @@ void settle_park(struct flow *flow, const struct spool_message *m, struct delive
                 .samples = m->trace_id,
             });
         FLOW_COUNT(flow, guard_alarms, 1);
-        hold(flow, m, deliveries[i], LOG_ERROR, "mail parked", why, text, arena);
+        hold(flow, m, deliveries[i], LOG_ERROR, "mail parked", why, arena);
     }
 }
 

@@ -142,6 +142,8 @@ def test_who_is_restricted_sends_no_more_of_what_waits_for_its_turn(limited):
     assert sorted(r["recipient"] for r in held) == ["x2@fabrikam.test", "x3@fabrikam.test"]
     assert all(r["why"].startswith("alice@contoso.test is restricted since 20") and r["why"].endswith(": phished") for r in held), held
     assert [e["event"] for e in world.daemon.events(ids[2])] == ["RECEIVE", "HOLD", "HOLD"]
+    shown = world.daemon.cli("trace", "show", ids[2])
+    assert "held until an operator releases it" in shown and "parked: alice@contoso.test is restricted since" in shown, shown
     world.daemon.kill()
     world.daemon.start()
     assert len(world.daemon.rows("queue", "list", "--held")) == 2
@@ -477,6 +479,7 @@ def test_explain_as_a_sender(limited):
     world.rewrite(dns=f'zone-file = "zone"  servers = {{"127.0.0.1@{world.dead_port}"}}  timeout = 200ms')
     world.start("fabrikam.test")
     send(world, external(2))
+    assert not any(standing(world, "sender", "alice@contoso.test")["next_leaves"] for _ in range(20))
     text = explain(world, "alice@contoso.test")
     assert '"default" (it applies where no other does), action restrict-today' in text
     assert re.search(r"per-day +2 of 6 +33 %  recipients in 24 hours", text), text
