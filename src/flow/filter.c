@@ -35,6 +35,8 @@ static struct str macro(void *arg, struct str name) {
     return filter_macro(&f->view, name, f->scratch);
 }
 
+static struct resolver *resolver_now(void *arg) { return flow_here(((struct filter *)arg)->flow)->resolver; }
+
 static bool rests(void *arg, const struct milter_settings *m) {
     return milter_service_rests(((struct filter *)arg)->flow->milters, m->name, clock_wall_ms());
 }
@@ -95,7 +97,7 @@ struct filter *filter_new(struct flow *flow, struct settings *settings, struct s
                                      .failed = failed,
                                      .worked = worked,
                                      .rests = rests,
-                                     .resolver = flow_here(flow)->resolver};
+                                     .resolver = resolver_now};
     f->chain = milters_new(&settings->milters, listener, &f->calls);
     if (!f->chain) {
         free(f);

@@ -244,7 +244,8 @@ static int dial(struct milter *m, int64_t deadline) {
     const struct milter_calls *calls = m->chain->calls;
     if (calls->dial)
         return calls->dial(calls->arg, m->settings, deadline, &m->stream);
-    return scan_endpoint_dial(&m->settings->endpoint, calls->resolver, deadline, &m->stream);
+    struct resolver *resolver = calls->resolver ? calls->resolver(calls->arg) : NULL;
+    return scan_endpoint_dial(&m->settings->endpoint, resolver, deadline, &m->stream);
 }
 
 static int negotiate(struct milter *m, int64_t deadline) {

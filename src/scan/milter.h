@@ -33,7 +33,9 @@ struct milter_calls {
     bool (*rests)(void *arg, const struct milter_settings *);
     /* Connects; NULL: scan_endpoint_dial. */
     int (*dial)(void *arg, const struct milter_settings *, int64_t deadline, struct stream **ret);
-    struct resolver *resolver;
+    /* The calling worker's, of this moment: a session outlives those of earlier configurations. May be NULL.
+     */
+    struct resolver *(*resolver)(void *arg);
 };
 
 enum milter_fate {

@@ -377,6 +377,28 @@ def test_a_reload_is_for_new_sessions(world, obedient):
     assert len(obedient.told("connect")) == 1
 
 
+def content_with_all(milter, connection):
+    milter.read(connection)
+    connection.sendall(milters.agreement())
+    milter.until(connection, b"E")
+    connection.sendall(milters.packet(b"c"))
+    milter.read(connection)
+
+
+def test_a_session_from_before_a_reload_asks_the_resolver_of_now(world):
+    """The one that it began with is freed some minutes after the reload."""
+    with milters.Rude(content_with_all) as milter:
+        world.rewrite(extra=section(f"inet:{milter.port}@milter.sluice.test"))
+        name = NAMES + "milter.sluice.test. IN A 127.0.0.{}\n"
+        (world.folder / "zone").write_text(zone(extra=name.format(9)))  # nobody listens there
+        world.start("fabrikam.test")
+        with world.connector() as client:
+            (world.folder / "zone").write_text(zone(extra=name.format(1)))
+            world.daemon.cli("reload")
+            client.send(ALICE, BOB, message())
+        assert milter.connections == 1
+
+
 # ---- OpenDKIM
 
 
