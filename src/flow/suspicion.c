@@ -401,17 +401,28 @@ void suspicion_stats(const struct flow *flow, struct suspicion_stats *ret) {
 
 /* ---- Open, tick, close ---- */
 
-static void tick(void *arg) {
+/* Suspicions whose day is over, some with each turn of the loop: many end at midnight. */
+static void end_suspicions(void *arg) {
     struct suspicion *s = arg;
     struct arena *arena = arena_new(0);
     struct pattern_findings found = {.count = 0};
+    int64_t now = clock_wall_ms();
+    pattern_tidy(s->pattern, now, arena, &found);
+    suspicion_act(s, &found, now);
+    arena_free(arena);
+    if (found.count == PATTERN_FINDINGS)
+        worker_post(s->owner, end_suspicions, s);
+}
+
+static void tick(void *arg) {
+    struct suspicion *s = arg;
+    struct arena *arena = arena_new(0);
     struct surge_alert alert;
     int64_t now = clock_wall_ms();
     for (size_t at = 0; surge_next_over(s->surge, &at, now, arena, &alert);)
         suspicion_tell_surge(s, &alert, now);
-    pattern_tidy(s->pattern, now, arena, &found);
-    suspicion_act(s, &found, now);
     arena_free(arena);
+    end_suspicions(s);
     if (++s->ticks % TICKS_A_SNAPSHOT == 0)
         suspicion_save(s);
     worker_after(s->owner, TICK_MS, tick, s);

@@ -207,6 +207,8 @@ static struct pattern_finding *room(const struct pattern_case *c) {
 /* HIGH_RISK lasts, however often it is found. */
 static bool suspect(const struct pattern_case *c, enum pattern_sign sign, struct str reason) {
     struct suspect s = {.kind = c->kind, .sign = sign, .since = c->now, .until = next_day(c->now)};
+    if (pattern_suspect_count(c->pattern) >= SUSPECTS_MAX) /* those of yesterday make room */
+        pattern_tidy(c->pattern, c->now, c->arena, c->ret);
     snprintf(s.reason, sizeof s.reason, "%.*s", STR_FMT(reason));
     return pattern_suspect_put(c->pattern, c->kind, c->name, &s) != NULL;
 }
@@ -319,6 +321,7 @@ bool pattern_next_suspect(const struct pattern *p, size_t *at, int64_t now, stru
 }
 
 void pattern_tidy(struct pattern *p, int64_t now, struct arena *arena, struct pattern_findings *ret) {
+    size_t before = ret->count;
     for (unsigned kind = 0; kind < PATTERN_KINDS; kind++) {
         struct str name;
         void *found;
@@ -337,10 +340,10 @@ void pattern_tidy(struct pattern *p, int64_t now, struct arena *arena, struct pa
                 .over = true,
                 .reason = STR("the day has ended"),
             };
-            free(map_remove(p->suspects[kind], name));
-            at = 0; /* the map has changed */
         }
     }
+    for (size_t i = before; i < ret->count; i++) /* a map can't change while it is walked */
+        free(map_remove(p->suspects[ret->at[i].kind], ret->at[i].name));
 }
 
 bool pattern_release(struct pattern *p, enum pattern_kind kind, struct str name, int64_t until, int64_t now,

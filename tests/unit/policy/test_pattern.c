@@ -176,6 +176,36 @@ static void test_tidy(void **unused) {
     close_room(&r);
 }
 
+/* A flood of suspects of yesterday takes no place from those of today. */
+static void test_yesterday_makes_room(void **unused) {
+    (void)unused;
+    enum { MOST = 20000 };
+    struct pattern_rules rules = pattern_rules_default();
+    struct room r = new_room();
+    struct pattern_stats stats;
+    rules.shares[SIGN_SPAM].least = 1;
+    rules.shares[SIGN_SPAM].restrict_share = 0;
+    pattern_configure(r.p, &rules);
+    for (unsigned i = 0; i < MOST; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "u%u@contoso.com", i);
+        r.found.count = 0;
+        send_one(&r, &(struct mail){.sender = name, .bad = true});
+        arena_reset(r.arena);
+    }
+    pattern_stats(r.p, &stats);
+    assert_int_equal(stats.suspects, MOST);
+    r.now = NOON + 12 * HOUR;
+    r.found.count = 0;
+    send_one(&r, &(struct mail){.sender = "eve@contoso.com", .bad = true});
+    const struct pattern_finding *eve = find(&r, PATTERN_USER, CAUSE_SPAM_SHARE);
+    assert_non_null(eve);
+    assert_int_equal(eve->action, PATTERN_HIGH_RISK);
+    assert_true(str_eq(eve->name, STR("eve@contoso.com")) && !eve->over);
+    assert_non_null(pattern_suspicion(r.p, PATTERN_USER, STR("eve@contoso.com"), r.now));
+    close_room(&r);
+}
+
 static void test_switched_off(void **unused) {
     (void)unused;
     struct pattern_rules rules = pattern_rules_default();
@@ -543,16 +573,27 @@ static void test_suspects(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spam_share),      cmocka_unit_test(test_share_falls),
-        cmocka_unit_test(test_answers),         cmocka_unit_test(test_history),
-        cmocka_unit_test(test_learning),        cmocka_unit_test(test_connector),
-        cmocka_unit_test(test_tenant),          cmocka_unit_test(test_forward),
-        cmocka_unit_test(test_actions),         cmocka_unit_test(test_release),
-        cmocka_unit_test(test_snapshot),        cmocka_unit_test(test_snapshot_of_the_future),
-        cmocka_unit_test(test_next_day_is_new), cmocka_unit_test(test_tidy),
-        cmocka_unit_test(test_switched_off),    cmocka_unit_test(test_allowed_first),
-        cmocka_unit_test(test_failing),         cmocka_unit_test(test_eviction),
-        cmocka_unit_test(test_flood),           cmocka_unit_test(test_suspects),
+        cmocka_unit_test(test_spam_share),
+        cmocka_unit_test(test_share_falls),
+        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_history),
+        cmocka_unit_test(test_learning),
+        cmocka_unit_test(test_connector),
+        cmocka_unit_test(test_tenant),
+        cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_actions),
+        cmocka_unit_test(test_release),
+        cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_snapshot_of_the_future),
+        cmocka_unit_test(test_next_day_is_new),
+        cmocka_unit_test(test_tidy),
+        cmocka_unit_test(test_yesterday_makes_room),
+        cmocka_unit_test(test_switched_off),
+        cmocka_unit_test(test_allowed_first),
+        cmocka_unit_test(test_failing),
+        cmocka_unit_test(test_eviction),
+        cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_suspects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
