@@ -361,6 +361,8 @@ int limit_batch_write(struct limit_batch *b) {
         error = io->sync_dir(io->ctx, b->store->dir);
     if (!error)
         remove_old(b);
+    else if (b->begins && b->handle >= 0) /* else a disk that is full for a night leaves one a second */
+        (void)io->remove(io->ctx, path);
     return error ? error_from_errno(-error) : 0;
 }
 

@@ -281,6 +281,29 @@ static void test_dropped(void **unused) {
     simdisk_free(disk);
 }
 
+/* A disk that is full for a night leaves no file for each second of it. */
+static void test_full_for_long(void **unused) {
+    (void)unused;
+    static const enum simdisk_call calls[] = {SIMDISK_WRITE, SIMDISK_SYNC};
+    for (unsigned i = 0; i < 2; i++) {
+        struct run r = {.now = START, .work = 3};
+        struct simdisk *disk = simdisk_new();
+        size_t files = 0;
+        assert_int_equal(house_open(&r.house, simdisk_io(disk), "/limits", 0, 0, r.now), 0);
+        message(&r, 1, 5);
+        simdisk_fail_all(disk, calls[i], ENOSPC);
+        for (unsigned n = 0; n < 50; n++)
+            assert_int_equal(limit_store_flush(r.house.store), SLUICE_EFULL);
+        while (simdisk_name(disk, files))
+            files++;
+        assert_true(files <= 2); /* the lock */
+        simdisk_fail_all(disk, calls[i], 0);
+        assert_int_equal(limit_store_flush(r.house.store), 0);
+        house_close(&r.house);
+        simdisk_free(disk);
+    }
+}
+
 /* One flipped byte costs one entry, is counted, and stops nothing. */
 static void test_damage(void **unused) {
     (void)unused;
@@ -359,8 +382,9 @@ static void test_real(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crash),  cmocka_unit_test(test_faults),  cmocka_unit_test(test_dropped),
-        cmocka_unit_test(test_damage), cmocka_unit_test(test_refused), cmocka_unit_test(test_real),
+        cmocka_unit_test(test_crash),         cmocka_unit_test(test_faults), cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_full_for_long), cmocka_unit_test(test_damage), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_real),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
