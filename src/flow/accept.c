@@ -5,6 +5,7 @@
 #include "auth/align.h"
 #include "auth/results.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "flow/rewrite.h"
 #include "flow/suspicion.h"
 #include "mail/build.h"
@@ -389,6 +390,16 @@ static void add_attributes(struct acceptance *a, struct str submitter, struct sp
     message->attribute_count = count;
 }
 
+/* What would be returned to its sender before its turn comes isn't taken. */
+static bool expires_waiting(struct acceptance *a, const struct pool *pool, struct outcome *ret_refusal) {
+    int64_t expire = pool && pool->expire > 0 ? pool->expire : a->settings->delivery.expire_ms;
+    if (!a->hold_until || a->hold_until - a->arrival < expire)
+        return false;
+    *ret_refusal = limit_no_room(SLUICE_ELIMIT);
+    a->refused_why = str_printf(a->arena, "%.*s, after it would expire", STR_FMT(a->hold_why));
+    return true;
+}
+
 /* Steps 4 to 7 of what is within its limits. */
 static struct outcome accept_allowed(struct flow *flow, struct acceptance *a, struct str submitter) {
     struct classify_facts facts;
@@ -400,6 +411,8 @@ static struct outcome accept_allowed(struct flow *flow, struct acceptance *a, st
     if (!judge(flow, a, &refusal))
         return refusal;
     if (accept_classify(flow, a, &facts, &decision, &pool, &refusal) != 0)
+        return refusal;
+    if (expires_waiting(a, pool, &refusal))
         return refusal;
     if (facts.verdict == VERDICT_SPAM || facts.suspicion.len)
         allowance_copy(a);

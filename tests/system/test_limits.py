@@ -515,6 +515,15 @@ def test_who_sends_fast_is_told_of_before_mail_waits(limited):
     assert "has used 4 of 5 messages in a minute" in near["text"] and "raise `per-minute`" in near["advice"]
 
 
+def test_what_would_expire_before_its_turn_is_not_taken(limited):
+    """Accepted mail is tried at least once."""
+    world = limited(policy(per_minute=1), delivery="first-retry = 1s  max-retry = 2s  expire = 90s")
+    for i in range(2):
+        send(world, f"x{i}@fabrikam.test")
+    assert refused(world, "x2@fabrikam.test").startswith("450 4.7.1 Too many of your messages wait for their turn")
+    assert last_refusal(world, "x2@fabrikam.test")["reason"].endswith(", after it would expire")
+
+
 def test_what_waits_has_a_bound_and_is_told_of(limited):
     """Nine hours of mail; whoever brings more comes again, and the administrators hear of it."""
     world = limited(policy(per_minute=1))
