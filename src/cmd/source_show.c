@@ -144,8 +144,12 @@ int cli_source_show(struct cli *cli, const char *ip) {
     json_t *s = json_loadb(reply.body.at, reply.body.len, 0, NULL);
     heading(cli, s);
     counts(cli, s);
-    confirmation(cli, json_object_get(s, "fcrdns"));
-    blocklists(cli, json_object_get(s, "lists"));
+    if (str_eq(text_of(cli, s, "state"), STR("elsewhere"))) {
+        fact(cli, "watched", STR("by the nodes of its own site"));
+    } else {
+        confirmation(cli, json_object_get(s, "fcrdns"));
+        blocklists(cli, json_object_get(s, "lists"));
+    }
     history(cli, json_object_get(s, "history"));
     json_decref(s);
     return CLI_DONE;

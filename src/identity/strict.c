@@ -281,7 +281,7 @@ void strict_ask(struct resolver *resolver, const struct strict_query *query, str
                 struct strict_view *ret) {
     struct strict s = {
         .resolver.lookup = ask_bounded, .below = resolver, .query = query, .arena = arena, .view = ret};
-    *ret = (struct strict_view){.ehlo = query->ehlo};
+    *ret = (struct strict_view){.ehlo = query->ehlo, .pool = query->pool};
     for (size_t i = 0; i < STRICT_COUNT; i++)
         ret->checks[i] = (struct strict_check){STRICT_VOID, STR(""), STR(""), STR("")};
     ask_all(&s);

@@ -80,6 +80,7 @@ struct strict_query {
 struct strict_view {
     struct fcrdns names; /* names.name: the PTR name, "" none */
     struct str ehlo;
+    const struct pool *pool; /* as in the query */
     struct strict_check checks[STRICT_COUNT];
 };
 

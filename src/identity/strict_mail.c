@@ -14,8 +14,20 @@ static bool any_vouches(const struct forecast *f) {
     return false;
 }
 
-static struct strict_check judge_spf(const struct forecast *f, const struct plan_index *index,
-                                     struct arena *arena) {
+/* What a customer includes has published pools only: their record does not help the others. */
+static struct str put_spf(const struct forecast *f, const struct pool *pool, const struct plan_index *index,
+                          struct arena *arena) {
+    struct str record = planned(index, arena, f->spf_domain);
+    if (!record.len || !pool || pool->spf_published)
+        return record;
+    struct str how =
+        str_printf(arena, "pool \"%.*s\" { spf = published }: what customers include has no other pools",
+                   STR_FMT(pool->name));
+    return f->spf.result == SPF_NONE ? str_printf(arena, "%.*s\n%.*s", STR_FMT(record), STR_FMT(how)) : how;
+}
+
+static struct strict_check judge_spf(const struct forecast *f, const struct pool *pool,
+                                     const struct plan_index *index, struct arena *arena) {
     enum spf_result result = f->spf.result;
     struct strict_check c = {.sees = str_of(spf_result_text(result)), .why = f->spf.reason, .put = STR("")};
     if (result == SPF_PASS)
@@ -28,7 +40,7 @@ static struct strict_check judge_spf(const struct forecast *f, const struct plan
                        spf_result_text(result), STR_FMT(f->spf.reason));
     if (result == SPF_NONE && f->spf_domain.len)
         c.why = str_printf(arena, "%.*s has no SPF record", STR_FMT(f->spf_domain));
-    c.put = planned(index, arena, f->spf_domain);
+    c.put = put_spf(f, pool, index, arena);
     return c;
 }
 
@@ -92,7 +104,7 @@ static struct strict_check judge_dmarc(const struct forecast *f, struct str from
 
 void strict_mail(const struct forecast *f, struct str from_domain, const struct plan_index *index,
                  struct arena *arena, struct strict_view *view) {
-    view->checks[STRICT_SPF] = judge_spf(f, index, arena);
+    view->checks[STRICT_SPF] = judge_spf(f, view->pool, index, arena);
     view->checks[STRICT_DKIM] = judge_dkim(f, from_domain, index, arena);
     view->checks[STRICT_DMARC] = judge_dmarc(f, from_domain, index, arena);
 }

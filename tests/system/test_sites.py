@@ -105,6 +105,9 @@ def test_two_nodes_one_configuration(nodes):
     assert plans[0] == plans[1] and all(f'"{site}.out.sluice.test.","type":"TXT"' in plans[0] for site in SITES)
     for daemon in nodes.daemons.values():
         daemon.start()
+    # Of the other site's addresses a node knows the names; what is watched there it does not claim to know.
+    shown = nodes.daemons["dub"].cli("source", "show", sorted(addresses("ams"))[0])
+    assert "elsewhere" in shown and "by the nodes of its own site" in shown and "not required" not in shown, shown
     for site in SITES:
         ehlo = f"{site}.out.sluice.test"
         for receiver in (fab, tail, wood):

@@ -311,6 +311,15 @@ static void test_mail_put(void **state) {
     assert_true(str_starts(view.checks[STRICT_SPF].put, STR("contoso.com. 3600 TXT \"v=spf1 include:")));
     assert_true(str_starts(view.checks[STRICT_DKIM].put, STR("s1._domainkey.contoso.com. 3600 TXT ")));
     assert_true(str_starts(view.checks[STRICT_DMARC].put, STR("_dmarc.contoso.com. 3600 TXT ")));
+    /* The record is of no use to an address that the include doesn't have. */
+    view.pool = &c.pools->pools[1];
+    f.spf.result = SPF_FAIL;
+    strict_mail(&f, STR("contoso.com"), index, c.arena, &view);
+    assert_true(str_starts(view.checks[STRICT_SPF].put, STR("pool \"rest\" { spf = published }")));
+    f.spf.result = SPF_NONE;
+    strict_mail(&f, STR("contoso.com"), index, c.arena, &view);
+    assert_true(str_starts(view.checks[STRICT_SPF].put, STR("contoso.com. 3600 TXT ")));
+    assert_true(str_find(view.checks[STRICT_SPF].put, STR("\npool \"rest\" { spf = published }")) > 0);
     f.count = 0;
     strict_mail(&f, STR("contoso.com"), index, c.arena, &view);
     assert_true(str_find(view.checks[STRICT_DKIM].put, STR("sluice dkim keygen contoso.com")) > 0);
