@@ -40,7 +40,10 @@ class Nodes:
         self.delivery_port, self.dns_port = places.free_port(*RECEIVERS.values()), places.free_port(SERVER)
         sites = "\n".join(f'site "{site}" {{ ehlo = "{site}.out.sluice.test"  ptr = "mail-{site}{{class}}{{n}}.sluice.test"\n' + "\n".join(
             f'  pool "{pool}" {{ addresses = {{"127.0.{net}.{at}/31"}} }}' for pool, (_, at) in CLASSES.items()) + "\n}" for site, net in SITES.items())
-        (folder / "shared.conf").write_text(SHARED.format(sites=sites, server=SERVER, delivery_port=self.delivery_port, dns_port=self.dns_port))
+        secret = folder / "ownership.secret"  # else each node has tokens of its own
+        secret.write_text("ab" * 32 + "\n")
+        secret.chmod(0o600)
+        (folder / "shared.conf").write_text(f'tenants {{ secret = "{secret}" }}\n' + SHARED.format(sites=sites, server=SERVER, delivery_port=self.delivery_port, dns_port=self.dns_port))
         self.ports, self.daemons = {}, {}
         for site in SITES:
             (folder / site).mkdir()
