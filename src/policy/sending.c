@@ -303,6 +303,7 @@ struct may_call {
     struct arena *arena;
     struct outcome *refusal;
     struct str *reason;
+    bool taken; /* before: it is no refusal */
     bool may;
 };
 
@@ -322,15 +323,16 @@ static void may_on_owner(void *arg) {
         return;
     *call->refusal = answer.decision.refusal;
     *call->reason = answer.decision.reason;
-    call->sending->stats.refused++;
+    call->sending->stats.refused += !call->taken;
 }
 
-bool sending_may(struct sending *s, struct str tenant, struct str connector, struct str sender,
-                 struct arena *arena, struct outcome *ret_refusal, struct str *ret_reason) {
+static bool may(struct sending *s, bool taken, struct str tenant, struct str connector, struct str sender,
+                struct arena *arena, struct outcome *ret_refusal, struct str *ret_reason) {
     if (!atomic_load(&s->restricted))
         return true;
     struct may_call call = {
         .sending = s,
+        .taken = taken,
         .names = {[SENDER_USER] = sender, [SENDER_CONNECTOR] = connector, [SENDER_TENANT] = tenant},
         .arena = arena,
         .refusal = ret_refusal,
@@ -338,6 +340,16 @@ bool sending_may(struct sending *s, struct str tenant, struct str connector, str
     };
     worker_call(s->owner, may_on_owner, &call);
     return call.may;
+}
+
+bool sending_may(struct sending *s, struct str tenant, struct str connector, struct str sender,
+                 struct arena *arena, struct outcome *ret_refusal, struct str *ret_reason) {
+    return may(s, false, tenant, connector, sender, arena, ret_refusal, ret_reason);
+}
+
+bool sending_may_go_on(struct sending *s, struct str tenant, struct str connector, struct str sender,
+                       struct arena *arena, struct outcome *ret_refusal, struct str *ret_reason) {
+    return may(s, true, tenant, connector, sender, arena, ret_refusal, ret_reason);
 }
 
 /* ---- Changing ---- */

@@ -76,6 +76,9 @@ int sending_count_end(struct sending_count *, bool committed);
  * is restricted. */
 bool sending_may(struct sending *, struct str tenant, struct str connector, struct str sender, struct arena *,
                  struct outcome *ret_refusal, struct str *ret_reason);
+/* The same of mail that was taken before: sending_stats count no refusal. */
+bool sending_may_go_on(struct sending *, struct str tenant, struct str connector, struct str sender,
+                       struct arena *, struct outcome *ret_refusal, struct str *ret_reason);
 
 /* What detection found (event.by ""), or an operator wants (CAUSE_OPERATOR, LIMIT_RESTRICT, by whom).
  * `tenant` is whose the sender or connector is. Returns when the change is durable; its error is logged and

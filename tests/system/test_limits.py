@@ -99,6 +99,22 @@ def test_alert_only(limited):
     assert "sluice sender show alice@contoso.test" in told["advice"]
 
 
+def test_what_was_tried_before_stops_too_unless_it_was_a_limit(limited):
+    """Who is restricted by an operator or for what he sends; over a limit, what was within it goes on."""
+    world = limited(policy(external_per_hour=2), start=())
+    world.host("fabrikam.test", script={"dot": "451 4.3.0 later"})
+    world.start("fabrikam.test")
+    first, over = send(world, "x@fabrikam.test"), send(world, "y@fabrikam.test", user="bob")
+    assert refused(world, external(2), user="bob") == DENIED
+    world.daemon.cli("sender", "restrict", "alice@contoso.test", "--reason", "phished")
+    row, = until(lambda: world.daemon.rows("queue", "list", "--held"), what="the hold")
+    assert row["recipient"] == "x@fabrikam.test" and row["attempts"] >= 1 and row["why"].endswith(": phished")
+    tried = len(world.daemon.events(over))
+    until(lambda: len(world.daemon.events(over)) > tried, what="another try of what was within its limits")
+    assert [r["recipient"] for r in world.daemon.rows("queue", "list", "--held")] == ["x@fabrikam.test"]
+    assert world.daemon.events(first)[-1]["event"] == "HOLD"
+
+
 def test_messages_of_a_minute_wait_for_their_turn(limited):
     """The excess is accepted, and released at the rate; a restart in between changes nothing."""
     world = limited(policy(per_minute=3))
