@@ -5,6 +5,13 @@ static bool is_name_char(char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
 }
 
+static bool is_number(struct str label) {
+    size_t digits = 0;
+    while (digits < label.len && label.at[digits] >= '0' && label.at[digits] <= '9')
+        digits++;
+    return digits == label.len;
+}
+
 bool pool_host_name_valid(struct str name) {
     struct str rest = name, label;
     size_t labels = 0;
@@ -18,7 +25,7 @@ bool pool_host_name_valid(struct str name) {
                 return false;
         labels++;
     }
-    return labels > 0 && !str_ends(name, STR("."));
+    return labels > 0 && !str_ends(name, STR(".")) && (labels == 1 || !is_number(label));
 }
 
 const char *pool_ptr_name(struct arena *arena, struct str template, struct str code, uint32_t n) {

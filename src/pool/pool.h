@@ -78,7 +78,7 @@ const struct pools *pools_load(struct arena *, const struct config_node *root, c
                                struct config_errors *);
 
 /* A name fit for EHLO and PTR: letters, digits and hyphens in labels of at most 63, 253 in all, no final dot.
- */
+ * No address: the last of several labels is no number (RFC 1123 2.1). */
 bool pool_host_name_valid(struct str name);
 
 /* "published", "unpublished", "hidden". */

@@ -1,3 +1,4 @@
+#include "base/ip.h"
 #include "mail/address.h"
 #include "queue/route.h"
 #include "queue/settings.h"
@@ -130,6 +131,7 @@ static const struct str *load_patterns(struct arena *arena, const struct config_
 static void load_ehlo(struct arena *arena, const struct config_node *node, struct destination_settings *to,
                       struct config_errors *errors) {
     struct str written = config_string(node, "ehlo");
+    struct ip address;
     if (!written.len)
         return;
     for (int i = 0; ehlo_words[i]; i++)
@@ -137,7 +139,8 @@ static void load_ehlo(struct arena *arena, const struct config_node *node, struc
             to->ehlo = (enum ehlo_choice)i;
             return;
         }
-    if (str_index(written, '.') < 0 || domain_normal(arena, written, &to->ehlo_name) < 0) {
+    if (str_index(written, '.') < 0 || domain_normal(arena, written, &to->ehlo_name) < 0 ||
+        domain_is_literal(to->ehlo_name) || ip_parse(to->ehlo_name, &address)) {
         config_complain(errors, node, "ehlo", "ehlo is \"%.*s\"; allowed are site, ptr or a full host name",
                         STR_FMT(written));
         return;

@@ -59,6 +59,10 @@ static void test_bad(void **state) {
         {"destination \"x\" { domains = {\"a.example\"} route = \"host:99999\" }", "write host:port"},
         {"destination \"x\" { domains = {\"a.example\"} ehlo = \"sight\" }",
          "allowed are site, ptr or a full host name"},
+        {"destination \"x\" { domains = {\"a.example\"} ehlo = \"192.0.2.1\" }",
+         "allowed are site, ptr or a full host name"},
+        {"destination \"x\" { domains = {\"a.example\"} ehlo = \"[192.0.2.1]\" }",
+         "allowed are site, ptr or a full host name"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct arena *arena = arena_new(0);
