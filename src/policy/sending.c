@@ -63,7 +63,9 @@ static void wrote(struct sending *s, int error) {
 static void write_fiber(void *arg) {
     struct sending *s = arg;
     struct limit_store *store = limit_desk_store(s->desk);
+    bool any = false;
     for (struct writing w; (w.batch = limit_store_take(store));) {
+        any = true;
         struct sending_count *list = s->waiters;
         s->waiters = NULL;
         offload(write_offloaded, &w);
@@ -73,6 +75,8 @@ static void write_fiber(void *arg) {
         if (w.error)
             break;
     }
+    if (!any && s->error) /* what failed was an empty step of a sweep: nothing is owed to the disk */
+        wrote(s, 0);
     s->writing = false;
     /* Who is left has nothing to be written, or came while a write failed. */
     struct sending_count *list = s->waiters;
