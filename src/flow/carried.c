@@ -32,7 +32,7 @@ static bool by_limits_only(struct flow *flow, const struct names *n) {
     return true;
 }
 
-/* A refusal for now says nothing of the sender: the counts are unsure. */
+/* A refusal that may pass says nothing of the sender: the counts are unsure. */
 static bool is_restricted(struct flow *flow, const struct names *n, bool waited, struct arena *arena,
                           struct str *ret_why) {
     struct outcome refusal;

@@ -43,7 +43,8 @@ void suspicion_settled(struct flow *, const struct spool_message *, const struct
 /* Why mail of this sender, connector or tenant is suspicious now; "" when it isn't. In the arena. Any worker,
  * at once. */
 struct str suspicion_of(struct flow *, const struct acceptance *);
-/* The same of names: a tenant's, "TENANT/NAME" of a connector, limit_sender_name; "" for none. On a worker. */
+/* The same of names: a tenant's, "TENANT/NAME" of a connector, limit_sender_name; "" for none. On a worker.
+ */
 struct str suspicion_of_names(struct flow *, struct str tenant, struct str connector, struct str sender,
                               struct arena *);
 
