@@ -20,7 +20,7 @@ void watch_memory_write(struct buf *out, const struct watch_note *, size_t count
 [[nodiscard]] int watch_memory_parse(struct arena *, struct str json, struct str *ret_why,
                                      const struct watch_note **ret, size_t *ret_count);
 
-/* Of the file that state_file_write wrote; blocks. NOTFOUND: there is none. SYNTAX: it is damaged, and was set aside (".damaged"). IO: it can't be read. With
- * *ret_why for all but NOTFOUND. */
+/* Of the file that state_file_write wrote; blocks. NOTFOUND: there is none. SYNTAX: it is damaged, and was
+ * set aside (".damaged"). IO: it can't be read. With *ret_why for all but NOTFOUND. */
 [[nodiscard]] int watch_memory_load(struct arena *, const char *path, struct str *ret_why,
                                     const struct watch_note **ret, size_t *ret_count);
