@@ -1,5 +1,7 @@
 #include "policy/limit_desk.h"
+
 #include "base/clock.h"
+#include "base/error.h"
 
 #include <stdlib.h>
 
@@ -208,10 +210,26 @@ void limit_desk_look(const struct limit_desk *d, const struct limit_question *q,
 
 /* ---- Asking ---- */
 
+/* Behind a connector one can invent reverse-paths without end: the last quarter of the places is for users,
+ * so that a flood of them stops nobody who logs in. */
+static bool takes_their_places(const struct limit_desk *d, const struct limit_question *q, uint64_t key) {
+    struct limit_table_stats stats;
+    limit_table_stats(d->kept.senders, &stats);
+    return q->connector.len &&
+           !limit_table_room(d->kept.senders, key, q->now, stats.capacity - stats.capacity / 4);
+}
+
+static int reserve_sender(struct limit_desk *d, const struct limit_question *q, struct limit_ticket *t) {
+    if (!t->key)
+        return 0;
+    if (takes_their_places(d, q, t->key))
+        return SLUICE_EFULL;
+    return limit_table_reserve(d->kept.senders, t->key, q->now, &t->bounds, &t->use, &t->turn);
+}
+
 static void reserve(struct limit_desk *d, const struct limit_question *q, struct limit_answer *a) {
     struct limit_ticket *t = &a->ticket;
-    int error =
-        t->key ? limit_table_reserve(d->kept.senders, t->key, q->now, &t->bounds, &t->use, &t->turn) : 0;
+    int error = reserve_sender(d, q, t);
     if (error) {
         a->decision.step = LIMIT_REFUSE;
         a->decision.limit = LIMIT_PER_MINUTE;

@@ -245,6 +245,14 @@ void limit_table_look(const struct limit_table *t, uint64_t key, int64_t now,
     ret->turn = turn > half ? limit_half_ms(turn) : now;
 }
 
+bool limit_table_room(struct limit_table *t, uint64_t key, int64_t now, uint32_t most) {
+    if (find(t, key))
+        return true;
+    if (t->senders >= most)
+        turn_hand(t, limit_half(now), HAND_WHEN_FULL);
+    return t->senders < most;
+}
+
 int limit_table_reserve(struct limit_table *t, uint64_t key, int64_t now, const struct limit_bounds *bounds,
                         const struct limit_use *use, int64_t *ret_turn) {
     struct limit_windows w;

@@ -55,6 +55,9 @@ uint64_t limit_key(uint64_t seed, struct str sender);
 void limit_table_look(const struct limit_table *, uint64_t key, int64_t now, const struct limit_bounds *,
                       struct limit_standing *ret);
 
+/* Is this sender known, or would it be one of at most `most`? Makes room where windows are empty. */
+bool limit_table_room(struct limit_table *, uint64_t key, int64_t now, uint32_t most);
+
 /* Before a message is committed: reserves its recipients, so that what is on its way counts, and gives it its
  * turn to leave: `now`, or later when the sender's messages of this minute are used up. FULL: no room for
  * another sender. LIMIT: over nine hours of messages wait for their turn already. Nothing is reserved then.

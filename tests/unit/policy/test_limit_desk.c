@@ -3,6 +3,7 @@
 #include "cmocka_setup.h"
 #include "policy/limit_desk.h"
 #include "spool/simdisk.h"
+#include <stdio.h>
 
 #define NOON INT64_C(1790000000000)
 #define MINUTE INT64_C(60000)
@@ -222,6 +223,34 @@ static void test_full(void **unused) {
     close_room(&r);
 }
 
+/* Who invents senders behind a connector takes no place of those who log in. */
+static void test_flood(void **unused) {
+    (void)unused;
+    enum { PLACES = 40 };
+    struct room r = new_room(PLACES);
+    struct limit_answer a;
+    char name[64];
+    for (int i = 0; i < 3 * PLACES; i++) {
+        snprintf(name, sizeof name, "connector/contoso/on-prem/x%d@contoso.com", i);
+        struct limit_question q = question(name, 1, NOON);
+        q.connector = STR("contoso/on-prem");
+        const char *said = send_one(&r, &q, &a);
+        if (i < PLACES * 3 / 4)
+            assert_string_equal(said, "pass");
+        else
+            assert_true(str_starts(str_of(said), STR("451 4.3.2 ")));
+    }
+    struct limit_question known = question("connector/contoso/on-prem/x1@contoso.com", 1, NOON);
+    known.connector = STR("contoso/on-prem");
+    assert_string_equal(send_one(&r, &known, &a), "pass");
+    for (int i = 0; i < PLACES / 4; i++) {
+        snprintf(name, sizeof name, "user%d@contoso.com", i);
+        struct limit_question q = question(name, 1, NOON);
+        assert_string_equal(send_one(&r, &q, &a), "pass");
+    }
+    close_room(&r);
+}
+
 static void test_allowed(void **unused) {
     (void)unused;
     struct room r = new_room(10);
@@ -328,10 +357,9 @@ static void test_read_only(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_restricted), cmocka_unit_test(test_order),
-        cmocka_unit_test(test_tenant),     cmocka_unit_test(test_reserved),
-        cmocka_unit_test(test_hold),       cmocka_unit_test(test_full),
-        cmocka_unit_test(test_allowed),    cmocka_unit_test(test_tenant_only),
+        cmocka_unit_test(test_restricted), cmocka_unit_test(test_order),   cmocka_unit_test(test_tenant),
+        cmocka_unit_test(test_reserved),   cmocka_unit_test(test_hold),    cmocka_unit_test(test_full),
+        cmocka_unit_test(test_flood),      cmocka_unit_test(test_allowed), cmocka_unit_test(test_tenant_only),
         cmocka_unit_test(test_read_only),  cmocka_unit_test(test_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
