@@ -63,7 +63,7 @@ def test_what_it_is_told(world, obedient):
     connect, = obedient.told("connect")
     assert connect["hostname"] == "localhost" and connect["address"] == "127.0.0.1"
     assert connect["macros"] == {"j": "mta01.bl2.sluice.test", "{daemon_name}": "submission", "{client_addr}": "127.0.0.1", "v": "Sluice"}
-    plain, tls = obedient.told("helo")
+    plain, tls = obedient.told("helo", 2)
     assert plain["macros"]["{tls_version}"] is None and tls["macros"]["{tls_version}"] == "TLSv1.3" and tls["macros"]["{cipher}"]
     mail, = obedient.told("mail")
     assert (mail["sender"], mail["parameters"]) == (f"<{ALICE}>", ["BODY=8BITMIME"])
@@ -103,7 +103,7 @@ def test_a_message_is_refused_with_its_reply(world, obedient, order):
         client.send(ALICE, BOB, orders())
     row, = [r for r in world.daemon.trace() if r["event"] == "REFUSE"]
     assert row["recipient"] == BOB and row["reply"].split()[0] == REFUSALS[order][:3]
-    assert len(obedient.told("message")) == 2
+    assert len(obedient.told("message", 2)) == 2
     assert re.search("refused .*milter one", "\n".join(world.daemon.lines))
 
 
@@ -131,7 +131,7 @@ def test_rset_is_told(world, obedient):
         client.envelope(ALICE, BOB)
         client.expect("RSET")
         client.send(ALICE, BOB, orders())
-    assert len(obedient.told("connect")) == 1 and len(obedient.told("mail")) == 2 and len(obedient.told("message")) == 1
+    assert len(obedient.told("connect", 1)) == 1 and len(obedient.told("mail", 2)) == 2 and len(obedient.told("message", 1)) == 1
     assert obedient.told("abort")
 
 
@@ -361,7 +361,7 @@ def test_many_sessions_at_once(world, obedient):
     world.receiver.wait(lambda: len(world.receiver.messages) == 80)
     for got in world.receiver.messages:
         assert got.header("Subject") == got.header("X-Mark") == got.body.decode().strip()
-    assert len(obedient.told("connect")) == 8, "one connection a session"
+    assert len(obedient.told("connect", 8)) == 8, "one connection a session"
 
 
 def test_a_reload_is_for_new_sessions(world, obedient):
@@ -374,7 +374,7 @@ def test_a_reload_is_for_new_sessions(world, obedient):
             with pytest.raises(Refused):
                 after.send(ALICE, BOB, orders("reject"))
         before.send(ALICE, BOB, orders("reject"))
-    assert len(obedient.told("connect")) == 1
+    assert len(obedient.told("connect", 1)) == 1
 
 
 def content_with_all(milter, connection):
@@ -589,4 +589,4 @@ def test_reports_of_our_own_are_not_shown(world, obedient):
     with world.connector() as client:
         trace_id = client.send(ALICE, BOB, orders())
     until(lambda: "DSN" in events(world, trace_id), what="the report")
-    assert len(obedient.told("message")) == 1
+    assert len(obedient.told("message", 1)) == 1

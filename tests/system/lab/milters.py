@@ -64,11 +64,14 @@ class Obedient(Process):
     def __init__(self, path):
         super().__init__(path, PYTHON, PROGRAM, f"unix:{path}")
 
-    def told(self, event):
-        """What it was told of that kind, in order."""
+    def told(self, event, count=1):
+        """What it was told of that kind, in order; waits until it has said so `count` times."""
+        def said():
+            return [s for s in (json.loads(line) for line in self.lines if line.startswith("{")) if s["event"] == event]
+
         with self.changed:
-            said = [json.loads(line) for line in self.lines if line.startswith("{")]
-        return [s for s in said if s["event"] == event]
+            self.changed.wait_for(lambda: len(said()) >= count, timeout=20)
+            return said()
 
 
 class OpenDkim(Process):
