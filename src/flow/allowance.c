@@ -54,6 +54,11 @@ static struct str connector_name(struct arena *arena, const struct connector *c)
     return c ? str_printf(arena, "%.*s/%.*s", STR_FMT(c->tenant->name), STR_FMT(c->name)) : STR("");
 }
 
+bool allowance_counts(const struct acceptance *a) {
+    const struct connector *c = a->by.connector;
+    return a->by.user.len || (c ? c->limits : a->by.tenant->policy_count > 0);
+}
+
 void allowance_question(const struct acceptance *a, struct limit_question *ret) {
     const struct policy *policy = a->settings->policy;
     const struct connector *connector = a->by.connector;
@@ -71,8 +76,7 @@ void allowance_question(const struct acceptance *a, struct limit_question *ret) 
     }
     ret->connector = connector_name(a->arena, connector);
     ret->sender = limit_sender_name(a->arena, &a->by, a->reverse_path);
-    bool counted = a->by.user.len || (connector ? connector->limits : a->by.tenant->policy_count > 0);
-    ret->tenant_only = !policy->limits.apply || !counted;
+    ret->tenant_only = !policy->limits.apply || !allowance_counts(a);
     if (!policy->limits.apply)
         ret->rules.tenant_external = 0;
     if (is_report(a)) {

@@ -35,6 +35,10 @@ void allowance_settle(struct flow *, const struct acceptance *, struct allowance
 /* At MAIL: false when the sender, its connector or its tenant is restricted, with the reply. */
 bool allowance_may_begin(struct flow *, struct acceptance *, struct outcome *ret_refusal);
 
+/* Does its sender have limits of its own: a user always, a server's or the local socket's by `limits` and
+ * policies. Of a tenant's mail that is not from outside. */
+bool allowance_counts(const struct acceptance *);
+
 /* What to ask, for allowance_ask and explain. `header` decides by From and Content-Type. */
 void allowance_question(const struct acceptance *, struct limit_question *ret);
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/map.h"
+#include "flow/allowance.h"
 #include "flow/bounce.h"
 #include "flow/suspicion_inside.h"
 #include "mail/mime.h"
@@ -206,6 +207,7 @@ void suspicion_judged(struct flow *flow, const struct acceptance *a, const struc
         .client = ip_is_none(&a->told_ip) ? a->client : a->told_ip,
         .bad = bad,
         .outside = a->outside,
+        .only_told = !allowance_counts(a),
         .now = clock_wall_ms(),
     };
     struct pattern_actions *actions = arena_new_of(note->arena, struct pattern_actions);

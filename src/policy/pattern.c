@@ -171,9 +171,16 @@ static void add_message(struct pattern_record *r, const struct pattern_message *
     }
 }
 
+/* What may happen to it, as of its latest message. */
+static void set_actions(struct pattern_record *r, const struct pattern_actions *actions, bool only_told) {
+    r->actions = *actions;
+    for (int i = 0; i < SIGNS && only_told; i++)
+        if (r->actions.of[i] > PATTERN_ALERT)
+            r->actions.of[i] = PATTERN_ALERT;
+}
+
 static void add_user(struct pattern *p, struct pattern_record *r, const struct pattern_message *m) {
-    if (m->actions)
-        r->actions = *m->actions;
+    set_actions(r, m->actions ? m->actions : &p->rules.actions, m->only_told);
     for (size_t i = 0; i < m->domain_count; i++)
         if (record_destination(r, str_hash_nocase(m->domains[i], p->seed)))
             record_add(r, COUNT_DESTINATIONS, 1);
@@ -209,6 +216,8 @@ void pattern_message(struct pattern *p, const struct pattern_message *m, struct 
         add_message(r, m);
         if (kind == PATTERN_USER)
             add_user(p, r, m);
+        if (kind == PATTERN_CONNECTOR)
+            set_actions(r, &p->rules.actions, m->only_told);
         record_note_most(r);
         pattern_judge(&(struct pattern_case){p, r, kind, names[kind], m->whose.tenant, m->now, arena, ret});
     }

@@ -69,6 +69,7 @@ struct pattern_message {
     const struct str *forwards; /* the forward of each copy that leaves the tenant */
     size_t forward_count;
     const struct pattern_actions *actions; /* of the policy; NULL: of `detection` */
+    bool only_told; /* nothing more than an alert happens to the sender and its connector */
     int64_t now;
 };
 

@@ -187,7 +187,7 @@ static enum pattern_action action_of(const struct pattern_case *c, enum pattern_
     if (c->kind == PATTERN_FORWARD)
         return least(rules->actions.of[SIGN_GROWTH], PATTERN_ALERT);
     if (c->kind == PATTERN_CONNECTOR)
-        return least(rules->actions.of[sign], rules->connector);
+        return least(action, rules->connector);
     if (c->kind == PATTERN_TENANT)
         return least(rules->actions.of[sign], rules->tenant);
     if (action == PATTERN_HIGH_RISK && s->strong)

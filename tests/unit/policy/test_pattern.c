@@ -37,6 +37,7 @@ struct mail {
     const char *domain; /* "fresh": each message another one */
     const char *forward;
     const struct pattern_actions *actions;
+    bool only_told;
 };
 
 static const struct pattern_finding *find(const struct room *r, enum pattern_kind kind,
@@ -62,6 +63,7 @@ static void send_one(struct room *r, const struct mail *m) {
         .forwards = &forward,
         .forward_count = forward.len ? 1 : 0,
         .actions = m->actions,
+        .only_told = m->only_told,
         .now = r->now,
     };
     assert_true(!m->client || ip_parse(str_of(m->client), &event.client));
@@ -424,6 +426,28 @@ static void test_actions(void **unused) {
     }
 }
 
+/* A server whose mail nobody limits: an alert about the sender and about it, and its mail goes on as before.
+ */
+static void test_only_told(void **unused) {
+    (void)unused;
+    for (unsigned limited = 0; limited < 2; limited++) {
+        struct room r = new_room();
+        struct mail m = {.connector = "contoso/on-prem", .bad = true, .only_told = !limited};
+        for (unsigned i = 0; i < 70; i++) {
+            const char *format = "connector/contoso/on-prem/u%u@contoso.com";
+            m.sender = str_c(r.arena, str_printf(r.arena, format, i < 60 ? i : 0));
+            send_one(&r, &m);
+        }
+        enum pattern_action action = limited ? PATTERN_HIGH_RISK : PATTERN_ALERT;
+        assert_int_equal(find(&r, PATTERN_CONNECTOR, CAUSE_SPAM_SHARE)->action, action);
+        assert_int_equal(find(&r, PATTERN_USER, CAUSE_SPAM_SHARE)->action, action);
+        assert_true(limited == (pattern_suspicion(r.p, PATTERN_USER, str_of(m.sender), r.now) != NULL));
+        assert_true(limited ==
+                    (pattern_suspicion(r.p, PATTERN_CONNECTOR, str_of(m.connector), r.now) != NULL));
+        close_room(&r);
+    }
+}
+
 static void test_release(void **unused) {
     (void)unused;
     struct room r = new_room();
@@ -582,6 +606,7 @@ int main(void) {
         cmocka_unit_test(test_tenant),
         cmocka_unit_test(test_forward),
         cmocka_unit_test(test_actions),
+        cmocka_unit_test(test_only_told),
         cmocka_unit_test(test_release),
         cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_snapshot_of_the_future),
