@@ -108,7 +108,7 @@ size_t telling_audiences(struct arena *arena, const struct alerts_config *c, enu
     for (size_t i = 0; i < c->tenant_count && tenant.len && alert_for_tenants(kind); i++) {
         const struct alert_tenant *t = &c->tenants[i];
 #ifdef SLUICE_SEEDED_BUG_ALERT_TO_OTHER_TENANT
-        if (count < AUDIENCES_MAX - 1 && t->administrator_count)
+        if (count < AUDIENCES_MAX && t->administrator_count)
 #else
         if (str_eq(t->name, tenant))
 #endif

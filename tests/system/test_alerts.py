@@ -100,6 +100,7 @@ def test_who_is_told_by_mail_and_how_it_reads(alerted):
     assert own["To"] == ADMIN and own["Message-ID"] != parsed["Message-ID"]
     assert world.daemon.run("alerts", "test").returncode == 0
     assert "test" in mail(world, OPS, 2).header("Subject")
+    assert world.daemon.trace("--recipient", NEIGHBOUR) == []  # accepted before that one, had it been written
     assert not mails(world, NEIGHBOUR) and not [m for m in world.hosts["woodgrove.test"].seen]
     assert len(mails(world, ADMIN)) == 1  # a test is the operator's
     assert not world.receiver.faults
