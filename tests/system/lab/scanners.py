@@ -11,9 +11,9 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 
 from . import places
+from .waiting import until
 
 SPAMMY, MALWARE = b"SLUICE-TEST-SPAM", b"SLUICE-TEST-MALWARE"
 
@@ -34,11 +34,14 @@ class Program:
         self.log = open(folder / "log", "wb")
         self.process = subprocess.Popen(command, cwd=folder, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
-        end = time.monotonic() + 60
-        while not self.answers():
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"{command[0]} does not start:\n" + (folder / "log").read_text(errors="replace")[-3000:])
-            time.sleep(0.05)  # poll
+        until(self.started, timeout=60, what=lambda: f"{command[0]} does not start:\n{self.said()}")
+
+    def started(self):
+        assert self.process.poll() is None, f"{self.process.args[0]} ends at its start:\n{self.said()}"
+        return self.answers()
+
+    def said(self):
+        return (self.folder / "log").read_text(errors="replace")[-3000:]
 
     def answers(self):
         try:
