@@ -1,6 +1,7 @@
 #include "policy/limit_journal.h"
 #include "base/crc32c.h"
 #include "base/error.h"
+#include "policy/entry.h"
 #include "policy/limit_pack.h"
 
 enum entry_type { /* stored: never change a number */
@@ -40,31 +41,9 @@ int limit_segment_decode(struct str bytes, struct limit_segment *ret) {
 
 /* ---- Writing ---- */
 
-static size_t begin(struct buf *b, enum entry_type type) {
-    size_t start = b->len;
-    buf_u32(b, 0);
-    buf_u16(b, 0);
-    buf_u8(b, (uint8_t)type);
-    buf_u8(b, 0);
-    return start;
-}
-
-static void end(struct buf *b, size_t start) {
-    size_t body = b->len - start - LIMIT_ENTRY_HEADER;
-    if (body > UINT16_MAX) { /* a name that no address has */
-        b->len = start;
-        return;
-    }
-    b->at[start + 4] = (char)(body & 0xff);
-    b->at[start + 5] = (char)(body >> 8);
-    uint32_t crc = crc32c(0, b->at + start + 4, b->len - start - 4);
-    for (unsigned i = 0; i < 4; i++)
-        b->at[start + i] = (char)(crc >> 8 * i & 0xff);
-}
-
 void limit_journal_message(struct buf *b, uint64_t key, int64_t now, int64_t turn,
                            const struct limit_bounds *bounds, const struct limit_use *use) {
-    size_t start = begin(b, ENTRY_MESSAGE);
+    size_t start = entry_begin(b, ENTRY_MESSAGE);
     uint32_t half = limit_half(now), ahead = limit_half(turn) > half ? limit_half(turn) - half : 0;
     buf_u64(b, key);
     buf_u32(b, half);
@@ -73,28 +52,28 @@ void limit_journal_message(struct buf *b, uint64_t key, int64_t now, int64_t tur
     buf_u32(b, use->internal);
     for (enum limit_counter c = 0; c < LIMIT_COUNTERS; c++)
         buf_u8(b, (uint8_t)limit_unit(bounds->limit[c]));
-    end(b, start);
+    entry_end(b, start);
 }
 
 void limit_journal_tenant(struct buf *b, struct str tenant, int64_t now, uint32_t limit, uint32_t external) {
-    size_t start = begin(b, ENTRY_TENANT);
+    size_t start = entry_begin(b, ENTRY_TENANT);
     buf_u32(b, limit_half(now));
     buf_u32(b, limit_unit(limit));
     buf_u32(b, external);
     buf_str(b, tenant);
-    end(b, start);
+    entry_end(b, start);
 }
 
 void limit_journal_sender_record(struct buf *b, const struct limit_record *r) {
-    size_t start = begin(b, ENTRY_SENDER_RECORD);
+    size_t start = entry_begin(b, ENTRY_SENDER_RECORD);
     buf_u64(b, r->key);
     buf_u32(b, r->last);
     buf_add(b, r->packed, LIMIT_PACKED);
-    end(b, start);
+    entry_end(b, start);
 }
 
 void limit_journal_tenant_record(struct buf *b, struct str tenant, const struct limit_total *t) {
-    size_t start = begin(b, ENTRY_TENANT_RECORD);
+    size_t start = entry_begin(b, ENTRY_TENANT_RECORD);
     buf_u32(b, t->last);
     buf_u32(b, t->window.unit);
     buf_u32(b, t->window.fill);
@@ -103,13 +82,13 @@ void limit_journal_tenant_record(struct buf *b, struct str tenant, const struct 
     for (unsigned i = 0; i < t->window.marks; i++)
         buf_u32(b, t->window.at[i]);
     buf_str(b, tenant);
-    end(b, start);
+    entry_end(b, start);
 }
 
 void limit_journal_restriction(struct buf *b, struct str name, const struct sender_state *s) {
-    size_t start = begin(b, ENTRY_RESTRICTION);
+    size_t start = entry_begin(b, ENTRY_RESTRICTION);
     sender_encode(b, name, s);
-    end(b, start);
+    entry_end(b, start);
 }
 
 /* ---- Reading ---- */
@@ -197,24 +176,19 @@ static bool read_entry(uint8_t type, struct str body, const struct limit_kept *k
     }
 }
 
-/* The length of the whole entry that starts here, or 0. */
-static size_t entry_at(struct str bytes) {
-    struct cursor c = cursor_of(bytes);
-    uint32_t crc = cursor_u32(&c);
-    uint16_t len = cursor_u16(&c);
-    uint8_t type = cursor_u8(&c), zero = cursor_u8(&c);
-    cursor_bytes(&c, len);
-    if (!cursor_ok(&c) || !len || !type || zero || type > ENTRY_RESTRICTION)
-        return 0;
-    size_t size = (size_t)LIMIT_ENTRY_HEADER + len;
-    return crc == crc32c(0, bytes.at + 4, size - 4) ? size : 0;
+/* The size of the whole entry that starts here, or 0. */
+static size_t entry_at(struct str bytes, uint8_t *ret_type, struct str *ret_body) {
+    size_t size = entry_read(bytes, ret_type, ret_body);
+    return ret_body->len && *ret_type && *ret_type <= ENTRY_RESTRICTION ? size : 0;
 }
 
 void limit_journal_read(struct str rest, const struct limit_kept *kept, int64_t now,
                         struct limit_journal_report *report) {
     bool lost = false;
     while (rest.len) {
-        size_t size = entry_at(rest);
+        uint8_t type;
+        struct str body;
+        size_t size = entry_at(rest, &type, &body);
         if (!size) {
             lost = true;
             rest = str_from_index(rest, 1);
@@ -222,8 +196,7 @@ void limit_journal_read(struct str rest, const struct limit_kept *kept, int64_t 
         }
         report->gaps += lost;
         lost = false;
-        struct str body = str_from(rest.at + LIMIT_ENTRY_HEADER, size - LIMIT_ENTRY_HEADER);
-        if (read_entry((uint8_t)rest.at[6], body, kept, now))
+        if (read_entry(type, body, kept, now))
             report->entries++;
         else
             report->unusable++;

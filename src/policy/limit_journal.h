@@ -26,7 +26,7 @@ struct limit_kept {
     struct sender_book *book;
 };
 
-enum { LIMIT_SEGMENT_HEADER = 32, LIMIT_ENTRY_HEADER = 8, LIMIT_JOURNAL_VERSION = 1 };
+enum { LIMIT_SEGMENT_HEADER = 32, LIMIT_JOURNAL_VERSION = 1 };
 
 struct limit_segment {
     uint64_t number, seed;

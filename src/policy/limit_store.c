@@ -1,5 +1,7 @@
 #include "policy/limit_store.h"
+
 #include "base/error.h"
+#include "policy/entry.h"
 #include "seeded_bug.h"
 
 #include <errno.h>
@@ -248,7 +250,7 @@ void limit_store_restriction(struct limit_store *s, struct str name, const struc
 static bool sweep_is_due(const struct limit_store *s) {
     struct limit_table_stats stats;
     limit_table_stats(s->options.kept.senders, &stats);
-    uint64_t records = (uint64_t)stats.senders * (LIMIT_ENTRY_HEADER + sizeof(struct limit_record));
+    uint64_t records = (uint64_t)stats.senders * (ENTRY_HEADER + sizeof(struct limit_record));
     uint64_t known = records > s->baseline ? records : s->baseline;
     return !s->sweeping && !s->remove && s->bytes > 2 * known + s->options.slack;
 }

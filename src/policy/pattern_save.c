@@ -1,16 +1,17 @@
 /* The snapshot: what is known of each subject, so that a restart neither resets a threshold nor makes
- * everybody new. All integers little-endian: header  "SLPATTRN", u16 version (1), u16 0, u64 seed of the
- * keys, u32 second since 2020 when history began, u32 second of the snapshot, u32 CRC32C of these 28 entry
- * u32 CRC32C of all that follows of it, u16 length of its body, u8 type, u8 0, body Types: 1 subject
+ * everybody new. All integers little-endian.
+ *   header:  "SLPATTRN", u16 version (1), u16 0, u64 seed of the keys, u32 second since 2020 when history
+ * began, u32 second of the snapshot, u32 CRC32C of these 28 entries (entry.h), by type: 1 subject
  * (record_encode); 2 suspect: u8 kind, u8 sign, u64 since, u64 until, u16 length and name, u16 length and
- * reason; 3 the end: u64 number of subjects. What follows damage is left out. */
+ * reason; 3 the end: u64 number of subjects What follows damage is left out. */
 #include "base/crc32c.h"
 #include "base/error.h"
+#include "policy/entry.h"
 #include "policy/pattern_inside.h"
 
 #include <stdlib.h>
 
-enum { HEADER = 32, VERSION = 1, ENTRY_HEADER = 8 };
+enum { HEADER = 32, VERSION = 1 };
 enum entry_type { ENTRY_SUBJECT = 1, ENTRY_SUSPECT = 2, ENTRY_END = 3 };
 static const char magic[8] = {'S', 'L', 'P', 'A', 'T', 'T', 'R', 'N'};
 
@@ -131,25 +132,6 @@ bool record_decode(struct cursor *c, struct pattern_record *ret) {
 
 /* ---- Writing ---- */
 
-static size_t begin(struct buf *b, enum entry_type type) {
-    size_t at = b->len;
-    buf_u32(b, 0);
-    buf_u16(b, 0);
-    buf_u8(b, (uint8_t)type);
-    buf_u8(b, 0);
-    return at;
-}
-
-static void put_le(char *to, uint64_t value, unsigned bytes) {
-    for (unsigned i = 0; i < bytes; i++)
-        to[i] = (char)(value >> 8 * i);
-}
-
-static void end(struct buf *b, size_t at) {
-    put_le(b->at + at + 4, b->len - at - ENTRY_HEADER, 2);
-    put_le(b->at + at, crc32c(0, b->at + at + 4, b->len - at - 4), 4);
-}
-
 static void put_header(const struct pattern *p, int64_t now, struct buf *b) {
     size_t at = b->len;
     buf_add(b, magic, sizeof magic);
@@ -174,14 +156,14 @@ static void put_suspects(const struct pattern *p, struct buf *b) {
             const struct suspect *s = found;
             if (name.len > 4096)
                 continue;
-            size_t entry = begin(b, ENTRY_SUSPECT);
+            size_t entry = entry_begin(b, ENTRY_SUSPECT);
             buf_u8(b, (uint8_t)kind);
             buf_u8(b, (uint8_t)s->sign);
             buf_u64(b, (uint64_t)s->since);
             buf_u64(b, (uint64_t)s->until);
             put_text(b, name);
             put_text(b, str_of(s->reason));
-            end(b, entry);
+            entry_end(b, entry);
         }
     }
 }
@@ -191,16 +173,16 @@ bool pattern_save(const struct pattern *p, size_t *at, uint32_t most, int64_t no
     if (!*at)
         put_header(p, now, b);
     for (uint32_t i = 0; i < most && *at < p->used; i++, (*at)++) {
-        size_t entry = begin(b, ENTRY_SUBJECT);
+        size_t entry = entry_begin(b, ENTRY_SUBJECT);
         record_encode(b, pattern_at(p, (uint32_t)*at));
-        end(b, entry);
+        entry_end(b, entry);
     }
     if (*at < p->used)
         return true;
     put_suspects(p, b);
-    size_t entry = begin(b, ENTRY_END);
+    size_t entry = entry_begin(b, ENTRY_END);
     buf_u64(b, *at);
-    end(b, entry);
+    entry_end(b, entry);
     return false;
 }
 
@@ -264,16 +246,11 @@ static int read_header(struct pattern *p, struct cursor *c, struct str bytes, st
 
 /* The next whole entry; false: there is none. */
 static bool next_entry(struct cursor *c, uint8_t *ret_type, struct cursor *ret_body) {
-    if (c->left < ENTRY_HEADER)
-        return false;
-    uint32_t crc = cursor_u32(c);
-    const char *from = c->at;
-    uint16_t len = cursor_u16(c);
-    *ret_type = cursor_u8(c);
-    (void)cursor_u8(c);
-    struct str body = cursor_bytes(c, len);
+    struct str body;
+    size_t size = entry_read(str_from(c->at, c->left), ret_type, &body);
+    cursor_bytes(c, size);
     *ret_body = cursor_of(body);
-    return cursor_ok(c) && crc == crc32c(0, from, (size_t)len + ENTRY_HEADER - 4);
+    return size > 0;
 }
 
 int pattern_restore(struct pattern *p, struct str bytes, int64_t now, struct pattern_saved *ret) {
