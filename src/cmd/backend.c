@@ -160,9 +160,10 @@ static bool entry_of(struct daemon *d, const struct queue_row *row, struct arena
     const struct spool_recipient *r = spool_recipient_at(&m, row->recipient, &group);
     if (!r)
         return false;
+    struct str turn = waits_why(&m);
     *ret = (struct api_queue_entry){
         .expires = row->arrival + expire_of(d, row->pool),
-        .why = row->why.len ? row->why : waits_why(&m),
+        .why = turn.len && !row->attempts ? turn : row->why, /* of the domain: may be about another's try */
         .trace_id = m.trace_id,
         .sender = m.groups[group].reverse_path,
         .recipient = r->address,

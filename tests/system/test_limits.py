@@ -146,6 +146,18 @@ def test_messages_of_a_minute_wait_for_their_turn(limited):
     world.receiver.wait(lambda: len(world.receiver.messages) == 5)
 
 
+def test_what_waits_for_its_turn_says_so_whatever_its_domain_says_to_others(limited):
+    world = limited(policy(per_minute=1), start=("fabrikam.test",))
+
+    def row(trace_id):
+        return world.daemon.rows("queue", "list", "--id", trace_id)[0]
+
+    first = send(world, "a@tailspin.test")
+    until(lambda: row(first)["attempts"] == 1, what="nobody listens there")
+    assert "connect to" in row(first)["why"]
+    assert "may leave in a minute" in row(send(world, "b@tailspin.test"))["why"]
+
+
 def test_who_is_restricted_sends_no_more_of_what_waits_for_its_turn(limited):
     """A hacked account hands in all that it can before it is found: what was carried over stops with it."""
     world = limited(policy(per_minute=2))
