@@ -1,7 +1,7 @@
 # The front door. Meson and ninja do the work underneath; tools/setup brings what is missing on Debian and Ubuntu.
 #
 #   make          build/sluiced and build/sluice
-#   make demo     ten messages through a real daemon on 127.0.0.0/8, as one table
+#   make demo     14 messages through a real daemon on 127.0.0.0/8, as one table
 #   make run      the daemon of this host with etc/sluice.conf, state below ./var
 #   make test     everything that must pass, under 20 minutes
 #   make lint     layout, static analysis and the house rules
