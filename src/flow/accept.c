@@ -6,6 +6,7 @@
 #include "auth/results.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "flow/registered.h"
 #include "flow/rewrite.h"
 #include "flow/suspicion.h"
 #include "mail/build.h"
@@ -417,6 +418,8 @@ static struct outcome accept_allowed(struct flow *flow, struct acceptance *a, st
     if (facts.verdict == VERDICT_SPAM || facts.suspicion.len)
         allowance_copy(a);
     envelope_route(&a->envelope, a->settings->policy, a->arena);
+    if (!registered_copies(flow, a, &decision, &refusal))
+        return refusal;
     int error = rewrite_groups(a, &decision, pool, &groups, &count);
     if (error) {
         log_event(flow->log, LOG_ERROR, "a message can't be signed", "trace_id", a->id.text, "error",

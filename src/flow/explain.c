@@ -200,10 +200,12 @@ static void steps(struct flow *flow, const struct explain_request *q, struct acc
     r->judged = a->judged;
     if (!good || accept_classify(flow, a, &r->facts, &r->decision, &r->pool, &r->refusal) != 0)
         return;
+    envelope_route(&a->envelope, s->policy, a->arena);
+    if (flow->ownership && !registered_copies(flow, a, &r->decision, &r->refusal))
+        return;
     r->refusal = accepted();
     r->signer_count = rewrite_signers(a, &r->decision, r->signers);
     list_pools(s, a->by.tenant, a->arena, r);
-    envelope_route(&a->envelope, s->policy, a->arena);
     list_copies(flow, a, r);
 }
 

@@ -1,5 +1,6 @@
 #include "flow/registered.h"
 #include "base/clock.h"
+#include "flow/rewrite.h"
 #include "identity/ownership.h"
 #include "seeded_bug.h"
 
@@ -86,4 +87,39 @@ bool registered_check(struct flow *flow, const struct settings *s, const struct 
         if (!author_may_send(flow, s, by->tenant, from->value, arena, ret_refusal, ret_why))
             return false;
     return true;
+}
+
+/* The domain that a copy's reverse-path is rewritten to; empty: it stays as it came. */
+static struct str rewritten_domain(const struct acceptance *a, const struct decision *d,
+                                   const struct envelope_copy *copy) {
+    struct str path, why;
+    bool same = rewrite_path(a, d, copy, &path, &why) != 0 || str_eq(path, a->reverse_path);
+    return same ? STR("") : address_split(path).domain;
+}
+
+bool registered_copies(struct flow *flow, struct acceptance *a, const struct decision *d,
+                       struct outcome *ret_refusal) {
+    const struct settings *s = a->settings;
+    size_t left = 0, ended = 0;
+    for (size_t i = 0; s->ownership.verify && i < a->envelope.copy_count; i++) {
+        struct envelope_copy *copy = &a->envelope.copies[i];
+        if (copy->ended.fate != OUTCOME_DONE)
+            continue;
+        struct str domain = rewritten_domain(a, d, copy), why;
+        const struct tenant *owner = policy_tenant_of_domain(s->policy, domain);
+        left++;
+#ifdef SLUICE_SEEDED_BUG_UNVERIFIED_DOMAIN_FORWARDS
+        continue;
+#endif
+        if (!owner || may_send(flow, s, owner, domain, a->arena, ret_refusal, &why))
+            continue;
+        a->refused_why = why;
+        if (ret_refusal->fate == OUTCOME_LATER)
+            return false;
+        *ret_refusal = answer(OUTCOME_NEVER, 550, "5.7.750",
+                              "Service unavailable. Mail can't be forwarded from an unregistered domain");
+        copy->ended = *ret_refusal;
+        left--, ended++;
+    }
+    return left || !ended;
 }

@@ -5,7 +5,7 @@
  * mail from outside is nobody's, and our own reports don't come this way.
  */
 #pragma once
-#include "flow/flow.h"
+#include "flow/accept.h"
 #include "mail/header.h"
 #include "policy/attribute.h"
 
@@ -15,3 +15,10 @@
 bool registered_check(struct flow *, const struct settings *, const struct attribution *,
                       struct str reverse_path, const struct header *, struct arena *,
                       struct outcome *ret_refusal, struct str *ret_why);
+
+/* From a fiber, when the class is known: what is forwarded may leave under a rewritten reverse-path (SRS), in
+ * a domain of a tenant that has to be verified like any other. Copies whose domain is not don't leave; false:
+ * none is left, *ret_refusal is 550 5.7.750 (for a stranger: whose mail is forwarded did nothing wrong), or
+ * it can't be told now, 451. */
+bool registered_copies(struct flow *, struct acceptance *, const struct decision *,
+                       struct outcome *ret_refusal);

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from lab.client import Refused, message
+from lab.client import Client, Refused, message
 from lab.waiting import until
 from lab.world import zone
 
@@ -228,3 +228,61 @@ def test_the_command(make_world):
     ran = world.daemon.run("reload")
     assert ran.returncode == 1 and "open to others" in ran.stdout + ran.stderr
     assert refusal(world).reply == REGISTERED
+
+
+FORWARDING = """
+  connector "home" { addresses = {"127.0.3.5"}  deliver = "127.0.3.5:%d" }
+  forward "one@contoso.test"  { to = {"bob@fabrikam.test"} }
+  forward "kept@contoso.test" { to = {"bob@fabrikam.test"}  keep = true }
+"""
+NOT_FORWARDED = "550 5.7.750 Service unavailable. Mail can't be forwarded from an unregistered domain"
+
+
+def test_an_unverified_domain_does_not_forward(make_world):
+    """What is forwarded would leave with a reverse-path in the tenant's domain (SRS)."""
+    world = make_world(extra='tenants { verify = true }\nsrs { secrets = {"the secret of the day"} }', listener='accept = {"forward"}')
+    world.settings["tenant"] = FORWARDING % world.delivery_port
+    sender = 'pass.test. IN MX 10 mx.pass.test.\npass.test. IN TXT "v=spf1 ip4:127.0.20.1 -all"\n'
+    world.daemon.write(world.config(), {"zone": zone(extra=sender)})
+    home = world.receiver.host("127.0.3.5", "home.contoso.test")
+    world.start("fabrikam.test")
+
+    def forwarded(to, path="carol@pass.test"):
+        with Client("127.0.0.1", world.port, source="127.0.20.1", timeout=60, hello="host.pass.test") as client:
+            return client.send(path, to, message("carol@pass.test", to))
+
+    def foretold(to):
+        (world.folder / "mail").write_bytes(message("carol@pass.test", to))
+        return world.daemon.run("explain", "--from", "carol@pass.test", "--to", to, "--client", "127.0.20.1", "mail").stdout
+
+    with pytest.raises(Refused) as refused:
+        forwarded("one@contoso.test")
+    assert refused.value.reply == NOT_FORWARDED
+    (row,) = world.daemon.trace("--event", "REFUSE")
+    assert "ownership of contoso.test is unverified" in row["reason"]
+    until(lambda: NOT_FORWARDED in foretold("one@contoso.test"), what="explain")
+
+    # The copy that needs no name of ours goes its way, and what is not rewritten, too.
+    trace_id = forwarded("kept@contoso.test")
+    assert world.daemon.trace_of(trace_id, "Delivered")["kept@contoso.test"]["return_path"] == "carol@pass.test"
+    (drop,) = [e for e in world.daemon.events(trace_id) if e["event"] == "DROP"]
+    assert (drop["recipient"], drop["reply"]) == ("bob@fabrikam.test", NOT_FORWARDED)
+    relayed = forwarded("one@contoso.test", path="x@sender.test")
+    assert world.daemon.trace_of(relayed, "Delivered")["bob@fabrikam.test"]["class"] == "relay"
+
+    rows = {r["domain"]: r for r in world.daemon.rows("domain", "list")}
+    (world.folder / "zone").write_text(zone(extra=sender + f'_sluice.contoso.test. IN TXT "{rows["contoso.test"]["token"]}"\n'))
+    assert world.daemon.run("domain", "verify", "contoso.test").returncode == 0
+    got = world.daemon.trace_of(forwarded("one@contoso.test"), "Delivered")["bob@fabrikam.test"]
+    assert got["return_path"].endswith("=pass.test=carol@contoso.test")
+    assert not [m for m in home.messages if m.recipients[0] == "bob@fabrikam.test"]
+
+
+def test_a_forward_waits_while_nobody_answers_for_its_domain(make_world):
+    world = make_world(extra='tenants { verify = true }\nsrs { secrets = {"the secret of the day"} }', listener='accept = {"forward"}')
+    world.settings["tenant"] = FORWARDING % world.delivery_port
+    world.daemon.write(world.config(), {"zone": zone(extra=ELSEWHERE + 'pass.test. IN MX 10 mx.pass.test.\npass.test. IN TXT "v=spf1 ip4:127.0.20.1 -all"\n')})
+    world.start("fabrikam.test")
+    with Client("127.0.0.1", world.port, source="127.0.20.1", timeout=60, hello="host.pass.test") as client, pytest.raises(Refused) as refused:
+        client.send("carol@pass.test", "one@contoso.test", message("carol@pass.test", "one@contoso.test"))
+    assert refused.value.reply.startswith("451 4.4.3 ")
