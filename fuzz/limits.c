@@ -1,7 +1,7 @@
 /* The journal of limits with any entries in it. The input is a row of entries: type, length (2 bytes), body.
  * Their checksums are made right, so that what is in them gets through; bit 7 of the type spoils one. What
  * was read is asked for, counted on and written again. */
-#include "policy/entry.h"
+#include "base/entry.h"
 #include "policy/limit_journal.h"
 
 #include <stdlib.h>

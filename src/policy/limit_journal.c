@@ -1,7 +1,7 @@
 #include "policy/limit_journal.h"
 #include "base/crc32c.h"
+#include "base/entry.h"
 #include "base/error.h"
-#include "policy/entry.h"
 #include "policy/limit_pack.h"
 
 enum entry_type { /* stored: never change a number */

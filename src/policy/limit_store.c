@@ -1,7 +1,7 @@
 #include "policy/limit_store.h"
 
+#include "base/entry.h"
 #include "base/error.h"
-#include "policy/entry.h"
 #include "seeded_bug.h"
 
 #include <errno.h>

@@ -5,8 +5,8 @@
  * (record_encode); 2 suspect: u8 kind, u8 sign, u64 since, u64 until, u16 length and name, u16 length and
  * reason; 3 the end: u64 number of subjects What follows damage is left out. */
 #include "base/crc32c.h"
+#include "base/entry.h"
 #include "base/error.h"
-#include "policy/entry.h"
 #include "policy/pattern_inside.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "policy/entry.h"
+#include "base/entry.h"
 
 #include "base/crc32c.h"
 #include "base/cursor.h"
