@@ -2,8 +2,8 @@
  * body. Their checksums are made right, so that what is in them gets through; bit 7 of the type spoils one.
  * What was read is used, written again, and read back the same. */
 #include "base/entry.h"
-#include "policy/pattern.h"
-#include "policy/surge.h"
+#include "detection/pattern.h"
+#include "detection/surge.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
-/* suspicion.h - detection in the pipeline: what happens to mail is told to policy/pattern.h and
- * policy/surge.h on the worker that owns them; what they find is told to all.
+/* suspicion.h - detection in the pipeline: what happens to mail is told to detection/pattern.h and
+ * detection/surge.h on the worker that owns them; what they find is told to all.
  *
  * Nobody waits: facts are posted, and given up (counted) while 100,000 are on their way; who is suspicious
  * stands in a list of each worker's own, which changes some microseconds after the finding. Restrictions go
@@ -7,10 +7,10 @@
  * each quarter of an hour and at the end, so that a crash forgets at most that much.
  */
 #pragma once
+#include "detection/pattern.h"
 #include "flow/accept.h"
 #include "flow/settle.h"
 #include "policy/limit_desk.h"
-#include "policy/pattern.h"
 #include "policy/sender_name.h"
 
 struct suspicion;

@@ -1,7 +1,7 @@
 /* suspicion_inside.h - what suspicion*.c share. */
 #pragma once
+#include "detection/surge.h"
 #include "flow/suspicion.h"
-#include "policy/surge.h"
 
 struct suspicion {
     struct flow *flow;

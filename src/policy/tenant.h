@@ -8,7 +8,7 @@
 #include "base/mail_class.h"
 #include "base/str.h"
 #include "config/config.h"
-#include "policy/pattern_rules.h"
+#include "detection/pattern_rules.h"
 
 struct pools;        /* pool/pool.h */
 struct srs_settings; /* auth/srs.h */

@@ -6,10 +6,10 @@
  * The scale: 100,000 senders of 200 tenants, of whom some 60,000 write on this day; 90,000 messages of theirs
  * over a curve of the day, a few senders with hundreds, most with one or two. That is a fifth of what so many
  * people send; the attacks and the innocent peaks have their real rates. */
+#include "detection/pattern.h"
+#include "detection/surge.h"
 #include "limit_model.h"
 #include "policy/limit_desk.h"
-#include "policy/pattern.h"
-#include "policy/surge.h"
 #include "spool/simdisk.h"
 
 #include <stdio.h>

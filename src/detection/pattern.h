@@ -23,9 +23,9 @@
  */
 #pragma once
 #include "base/ip.h"
-#include "policy/pattern_reply.h"
-#include "policy/pattern_rules.h"
-#include "policy/sender_state.h"
+#include "detection/pattern_reply.h"
+#include "detection/pattern_rules.h"
+#include "detection/sender_cause.h"
 
 enum { PATTERN_BYTES = 544 };
 

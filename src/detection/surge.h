@@ -16,8 +16,8 @@
  */
 #pragma once
 #include "base/buf.h"
-#include "policy/pattern_reply.h"
-#include "policy/pattern_rules.h"
+#include "detection/pattern_reply.h"
+#include "detection/pattern_rules.h"
 
 enum { SURGE_TENANTS = 1000, SURGE_BYTES = 12000 };
 

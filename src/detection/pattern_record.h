@@ -3,7 +3,7 @@
 #include "base/buf.h"
 #include "base/cursor.h"
 #include "base/ip.h"
-#include "policy/pattern_rules.h"
+#include "detection/pattern_rules.h"
 
 /* What is counted, messages or recipients. */
 enum pattern_count {

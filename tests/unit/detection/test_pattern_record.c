@@ -1,7 +1,7 @@
 /* The windows of patterns against the naive exact counter, what becomes usual, sketches, networks, stored
  * form. */
-#include "limit_model.h"
-#include "policy/pattern_record.h"
+#include "../policy/limit_model.h"
+#include "detection/pattern_record.h"
 
 #define START INT64_C(1790000000000)
 #define SECOND INT64_C(1000)

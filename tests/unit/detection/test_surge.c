@@ -1,6 +1,6 @@
 /* Surges of reports: each cause by its signs, what is none, and when one is over. */
 #include "cmocka_setup.h"
-#include "policy/surge.h"
+#include "detection/surge.h"
 
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-#include "policy/pattern_reply.h"
+#include "detection/pattern_reply.h"
 
 /* In the receivers' words, lower case; "a*b": a, and b after it. */
 static const char *const unknown_words[] = {"user unknown",

@@ -1,4 +1,4 @@
-#include "policy/pattern_record.h"
+#include "detection/pattern_record.h"
 #include "base/clock.h"
 
 enum { EPOCH = 1577836800, DAY = 86400 }; /* 2020-01-01 UTC */

@@ -7,7 +7,7 @@
 #include "base/crc32c.h"
 #include "base/entry.h"
 #include "base/error.h"
-#include "policy/pattern_inside.h"
+#include "detection/pattern_inside.h"
 
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /* pattern_inside.h - what pattern_*.c share. Not for others. */
 #pragma once
 #include "base/map.h"
-#include "policy/pattern.h"
-#include "policy/pattern_record.h"
+#include "detection/pattern.h"
+#include "detection/pattern_record.h"
 
 enum { BLOCK = 1024, SUSPECTS_MAX = 20000, PATTERN_REASON = 400 };
 

@@ -12,7 +12,7 @@ enum pattern_action {
     PATTERN_RESTRICT
 };
 
-/* The signs: enum, option, the cause (sender_state.h), default action, what it is. The first three are
+/* The signs: enum, option, the cause (sender_cause.h), default action, what it is. The first three are
  * shares. SPAM_SHARE is the first: a tenant is judged by it alone. */
 #define PATTERN_SIGNS(X)                                                                                     \
     X(SPAM, "on-spam-share", SPAM_SHARE, "high-risk", "of whose mail much is judged spam")                   \

@@ -1,5 +1,5 @@
 /* The section `detection`, and the actions of policies. */
-#include "policy/pattern_rules.h"
+#include "detection/pattern_rules.h"
 
 static const char *const action_words[] = {"off", "alert", "high-risk", "restrict-today", "restrict", NULL};
 const char *const pattern_policy_words[] = {"off",      "alert",     "high-risk", "restrict-today",

@@ -2,7 +2,7 @@
  * until when; eviction and the snapshot. */
 #include "base/error.h"
 #include "cmocka_setup.h"
-#include "policy/pattern.h"
+#include "detection/pattern.h"
 
 #include <stdio.h>
 #include <stdlib.h>

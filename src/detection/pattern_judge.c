@@ -1,5 +1,5 @@
 /* What the counts of a subject come to, and who is suspicious. */
-#include "policy/pattern_inside.h"
+#include "detection/pattern_inside.h"
 #include "seeded_bug.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Replies against our own table and, when they are there, the public bounce lines. */
 #include "../smtp/vectors.h"
 #include "cmocka_setup.h"
-#include "policy/pattern_reply.h"
+#include "detection/pattern_reply.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
-#include "policy/pattern.h"
-#include "policy/pattern_inside.h"
+#include "detection/pattern.h"
+#include "detection/pattern_inside.h"
 
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-#include "policy/surge.h"
+#include "detection/surge.h"
 #include "base/crc32c.h"
 #include "base/cursor.h"
 #include "base/map.h"
