@@ -2,7 +2,7 @@
  * Their checksums are made right, so that what is in them gets through; bit 7 of the type spoils one. What
  * was read is asked for, counted on and written again. */
 #include "base/entry.h"
-#include "policy/limit_journal.h"
+#include "limits/limit_journal.h"
 
 #include <stdlib.h>
 

@@ -2,8 +2,8 @@
  * without a daemon. */
 #pragma once
 #include "api/senders.h"
-#include "policy/sender_name.h"
-#include "policy/sending.h"
+#include "limits/sender_name.h"
+#include "limits/sending.h"
 
 /* What is asked: the daemon's service, or a desk that was opened to be read. */
 struct senders {

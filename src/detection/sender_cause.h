@@ -39,3 +39,6 @@ struct sender_counts {
 
 /* "OutboundSpamLast24Hours=122;OutboundMailLast24Hours=128;OutboundSpamPercent=953;..." (per mille). */
 struct str sender_counts_text(struct arena *, const struct sender_counts *);
+
+/* The time until which something is allowed that is allowed for good. */
+#define SENDER_ALWAYS INT64_MAX

@@ -1,4 +1,4 @@
-/* allowance.h - step 2 in the pipeline: what is asked of policy/sending.h about a message, and what its
+/* allowance.h - step 2 in the pipeline: what is asked of limits/sending.h about a message, and what its
  * answer means for it.
  *
  * Who counts: the user who logged in, whatever From says; for a connector and for the local socket the
@@ -15,7 +15,7 @@
  */
 #pragma once
 #include "flow/accept.h"
-#include "policy/sending.h"
+#include "limits/sending.h"
 
 struct allowance {
     struct limit_question question;

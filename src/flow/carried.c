@@ -2,7 +2,7 @@
 
 #include "flow/allowance.h"
 #include "flow/suspicion.h"
-#include "policy/sending.h"
+#include "limits/sending.h"
 #include "seeded_bug.h"
 
 static bool is_high_risk(enum mail_class class) {

@@ -70,7 +70,7 @@ struct flow {
     struct faults *faults;       /* identity/faults.h; NULL in explain */
     struct queue *queue;
     struct scan_service *scan;      /* scan/scan.h; NULL in explain */
-    struct sending *sending;        /* policy/sending.h */
+    struct sending *sending;        /* limits/sending.h */
     struct milter_service *milters; /* scan/milter_health.h */
     struct suspicion *suspicion;    /* flow/suspicion.h; NULL in explain */
     struct tls_context *client_tls;

@@ -3,15 +3,15 @@
  *
  * Nobody waits: facts are posted, and given up (counted) while 100,000 are on their way; who is suspicious
  * stands in a list of each worker's own, which changes some microseconds after the finding. Restrictions go
- * to policy/sending.h, alerts to alert/alert.h. What is known is written to `patterns` in the state folder
+ * to limits/sending.h, alerts to alert/alert.h. What is known is written to `patterns` in the state folder
  * each quarter of an hour and at the end, so that a crash forgets at most that much.
  */
 #pragma once
 #include "detection/pattern.h"
 #include "flow/accept.h"
 #include "flow/settle.h"
-#include "policy/limit_desk.h"
-#include "policy/sender_name.h"
+#include "limits/limit_desk.h"
+#include "limits/sender_name.h"
 
 struct suspicion;
 

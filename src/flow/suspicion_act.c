@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "base/map.h"
 #include "flow/suspicion_inside.h"
-#include "policy/sending.h"
+#include "limits/sending.h"
 #include "rt/fiber.h"
 
 #include <stdlib.h>

@@ -84,15 +84,3 @@ struct str limit_policy_why(struct arena *arena, const struct tenant *t, const s
     return str_printf(arena, "%.*s%spriority %u", STR_FMT(text), text.len ? "" : "it names nobody, ",
                       (unsigned)p->priority);
 }
-
-uint32_t limit_of_tenant(const struct tenant *t, int64_t now) {
-    if (!t->licences)
-        return 0;
-    int64_t age = now - t->since;
-    return limit_tenant_external(t->licences, age < 0 ? 0 : age / 86400000);
-}
-
-struct limit_rules limit_rules_for(const struct tenant *t, struct str from, int64_t now) {
-    const struct sending_policy *p = limit_policy_for(t, from);
-    return limit_rules_of(p, p ? p->per_message : 0, limit_of_tenant(t, now));
-}

@@ -1,6 +1,6 @@
 /* The windows of patterns against the naive exact counter, what becomes usual, sketches, networks, stored
  * form. */
-#include "../policy/limit_model.h"
+#include "../limits/limit_model.h"
 #include "detection/pattern_record.h"
 
 #define START INT64_C(1790000000000)
