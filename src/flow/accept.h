@@ -35,7 +35,9 @@ struct acceptance {
     struct str helo;
     struct ip client;
     struct ip told_ip; /* the client that a trusted peer named (XFORWARD); none: `client` it is */
-    struct str told_helo, told_why;     /* "" : nobody told */
+    struct str told_helo, told_name, told_why; /* "" : nobody told */
+    struct str client_name;             /* of the true client, for scanners; "" : none, or nobody asked */
+    int64_t client_name_ms;             /* that this took */
     struct original_client original;    /* who it came from before our own hops */
     struct arrival_result verified;     /* SPF, DKIM, ARC; `checked` false for our own mail */
     struct str tls_version, tls_cipher; /* of the session; "" none */

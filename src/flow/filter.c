@@ -4,14 +4,13 @@
 #include "base/clock.h"
 #include "flow/filter_macros.h"
 #include "flow/registered.h"
-#include "identity/survey.h"
 #include "mail/mime.h"
 #include "policy/envelope.h"
 #include "scan/milter.h"
 #include "scan/milter_health.h"
 #include <stdlib.h>
 
-enum { FIRST_ROOM = 16, ARGUMENTS_MAX = 16, HELD_MAX = 400, NAME_MS = 3000, REST_MS = 10000 };
+enum { FIRST_ROOM = 16, ARGUMENTS_MAX = 16, HELD_MAX = 400, REST_MS = 10000 };
 
 struct filter {
     struct filter_view view; /* what macros are taken from */
@@ -145,32 +144,27 @@ static struct outcome answer(struct filter *f, const struct milter_result *r) {
 }
 
 /* By its PTR, when that is confirmed; else its address in brackets, as Sendmail has it. */
-static void name_client(struct filter *f, const struct smtp_session *session) {
-    struct filter_view *v = &f->view;
-    char ip[IP_TEXT_SIZE];
-    struct fcrdns names = {.state = FCRDNS_RIGHT, .name = STR("localhost")};
-    struct ip localhost[2];
-    int64_t timeout = f->settings->dns.timeout_ms < NAME_MS ? f->settings->dns.timeout_ms : NAME_MS;
-    ip_parse(STR("127.0.0.1"), &localhost[0]), ip_parse(STR("::1"), &localhost[1]);
-    if (!ip_eq(&session->peer, &localhost[0]) && !ip_eq(&session->peer, &localhost[1]))
-        fcrdns_ask(flow_here(f->flow)->resolver, &session->peer, timeout, session->arena, &names);
+static void name_client(struct filter *f, const struct smtp_session *session, struct client_names *names) {
     static const char *const words[] = {[FCRDNS_RIGHT] = "OK",
                                         [FCRDNS_NO_PTR] = "FAIL",
                                         [FCRDNS_NOT_CONFIRMED] = "FORGED",
                                         [FCRDNS_UNASKED] = "TEMP"};
-    v->client_name = names.state == FCRDNS_RIGHT
-                         ? names.name
-                         : str_printf(session->arena, "[%s]", ip_text(&session->peer, ip));
-    v->client_ptr = names.name;
-    v->client_resolve = str_of(words[names.state]);
+    struct filter_view *v = &f->view;
+    char ip[IP_TEXT_SIZE];
+    const struct client_name *n =
+        client_name_ask(names, f->flow, &session->peer, true, f->settings->dns.timeout_ms);
+    v->client_name = n->name.len ? n->name : str_printf(session->arena, "[%s]", ip_text(&session->peer, ip));
+    v->client_ptr = n->ptr;
+    v->client_resolve = str_of(words[n->state]);
 }
 
-struct outcome filter_connect(struct filter *f, const struct smtp_session *session) {
+struct outcome filter_connect(struct filter *f, const struct smtp_session *session,
+                              struct client_names *names) {
     struct milter_result r;
     if (!f)
         return passes;
     f->view.session = session;
-    name_client(f, session);
+    name_client(f, session, names);
     struct milter_client client = {
         .hostname = f->view.client_name,
         .ip = session->peer,

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "flow/accept.h"
+#include "flow/client_name.h"
 #include "smtp/server.h"
 
 struct filter;
@@ -20,7 +21,8 @@ struct filter *filter_new(struct flow *, struct settings *, struct str listener)
 struct filter *filter_free(struct filter *);
 
 /* All from the session's fiber. An outcome of fate DONE lets pass; else it is the reply. */
-struct outcome filter_connect(struct filter *, const struct smtp_session *);
+/* The names live as long as the session: the peer's is asked for. */
+struct outcome filter_connect(struct filter *, const struct smtp_session *, struct client_names *);
 struct outcome filter_helo(struct filter *, const struct smtp_session *);
 /* `a` is the message's until filter_end. */
 struct outcome filter_mail(struct filter *, struct acceptance *a, const struct smtp_mail *);

@@ -28,6 +28,7 @@ struct intake {
     struct transaction *transaction;
     struct peer_certificate certificate;
     struct filter *filter; /* the milters of the session; NULL: none */
+    struct client_names names;
     LIST_ENTRY(intake) next;
 };
 
@@ -66,7 +67,7 @@ static struct smtp_reply hook_connect(void *arg, const struct smtp_session *sess
     in->session = session;
     FLOW_COUNT(in->flow, connections, 1);
     in->filter = filter_new(in->flow, in->settings, in->listener->name);
-    return unless_done(filter_connect(in->filter, session));
+    return unless_done(filter_connect(in->filter, session, &in->names));
 }
 
 static struct smtp_reply hook_helo(void *arg, const struct smtp_session *session) {
@@ -161,6 +162,7 @@ static void told_client(const struct smtp_session *session, struct acceptance *a
         return;
     a->told_ip = x->addr;
     a->told_helo = str_copy(a->arena, x->helo);
+    a->told_name = str_copy(a->arena, x->name);
     a->told_why = str_printf(a->arena, "%s says so (XFORWARD)", ip_text(&session->peer, ip));
 }
 
@@ -353,6 +355,7 @@ static struct str header_prefix(const struct intake *in, struct transaction *t) 
     received_write(&out,
                    &(struct received_facts){
                        .helo = s->helo,
+                       .client_name = in->names.peer.asked ? client_name_said(&in->names.peer) : STR(""),
                        .client_ip = str_of(ip_text(&s->peer, ip)),
                        .by = t->settings->node,
                        .smtp = true,
@@ -387,6 +390,7 @@ static struct smtp_reply hook_data_end(void *arg, const struct smtp_session *ses
         /* What the milters made of it is under the same rules. */
         if (filter_message(in->filter, a, &result) &&
             (!in->filter || !refuse_by_header(in->flow, t, session, &result))) {
+            judge_client(in->flow, a, &in->names);
             a->prefix = header_prefix(in, t);
             result = accept_message(in->flow, a);
         }

@@ -20,16 +20,47 @@ const struct scan_copy_place *judge_copy_place(struct flow *flow, const struct s
 
 /* ---- asking ---- */
 
+static const struct ip *true_client(const struct acceptance *a) {
+    return ip_is_none(&a->original.ip) ? &a->client : &a->original.ip;
+}
+
+/* Rspamd's rules judge by the absence of a name, and take no notice of "unknown": that is for clients whose
+ * name nobody could ask for (invariant 7). */
+static struct str hostname_of(const struct client_name *n) {
+    return n->state == FCRDNS_UNASKED ? STR("unknown") : n->name;
+}
+
+void judge_client(struct flow *flow, struct acceptance *a, struct client_names *names) {
+    const struct ip *client = true_client(a);
+    int64_t began = clock_mono_ms(), timeout = a->settings->scan.timeout_ms / 2;
+    bool known = names->peer.asked && ip_eq(&names->peer.ip, client);
+    if (!judge_looks(a->settings) || ip_is_none(client))
+        return;
+    if (a->told_name.len && ip_eq(client, &a->told_ip)) {
+        a->client_name = a->told_name;
+        return;
+    }
+    /* Scanners pass over both, so nobody waits for them. */
+    if (!known && (a->by.user.len || ip_is_private(client)))
+        return;
+    if (timeout > a->settings->dns.timeout_ms)
+        timeout = a->settings->dns.timeout_ms;
+    const struct client_name *n = client_name_ask(names, flow, client, ip_eq(client, &a->client), timeout);
+    a->client_name = str_copy(a->arena, hostname_of(n));
+    a->client_name_ms = clock_mono_ms() - began;
+}
+
 static struct scan_facts facts_of(const struct acceptance *a) {
-    const struct ip *original = &a->original.ip;
     struct str *recipients = arena_array(a->arena, struct str, a->envelope.named_count);
     for (size_t i = 0; i < a->envelope.named_count; i++)
         recipients[i] = a->envelope.named[i].address;
     return (struct scan_facts){
         .trace_id = trace_id_str(&a->id),
         .node = a->settings->node,
-        .client = ip_is_none(original) ? a->client : *original,
+        .client = *true_client(a),
         .helo = a->original.helo.len ? a->original.helo : a->helo,
+        .hostname = a->client_name,
+        .spent_ms = a->client_name_ms,
         .user = a->by.user,
         .tenant = a->by.tenant ? a->by.tenant->name : STR(""),
         .reverse_path = a->reverse_path,

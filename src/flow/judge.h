@@ -4,6 +4,7 @@
  * reason is told. Malware is refused, whoever says so, and there is no way around it.
  */
 #pragma once
+#include "flow/client_name.h"
 #include "flow/flow.h"
 #include "policy/verdict.h"
 #include "scan/scan.h"
@@ -24,6 +25,11 @@ struct judgement {
 bool judge_looks(const struct settings *);
 /* Where the copies of this worker go (content_settings, scan), for who will look at one; in `arena`. */
 const struct scan_copy_place *judge_copy_place(struct flow *, const struct settings *, struct arena *);
+
+/* From a fiber, after accept_verify: what the true client is called, when a scanner will judge by it. The
+ * time that this takes is the scanners'. Nobody asks for users and for private addresses, and a trusted peer
+ * may have told it. Sets acceptance.client_name. */
+void judge_client(struct flow *, struct acceptance *, struct client_names *);
 
 /* From a fiber, once the content has ended and `prefix` is made. Sets acceptance.judged. False: *ret_refusal.
  * A report of our own is not judged. */

@@ -120,7 +120,7 @@ void scan_message(struct scan_service *service, const struct scan_settings *sett
         .settings = settings,
         .question =
             {.settings = settings, .resolver = resolver, .facts = facts, .copy = copy, .arena = arena},
-        .deadline = started + settings->timeout_ms,
+        .deadline = started + settings->timeout_ms - facts->spent_ms,
         .size = facts->received.len + scan_copy_size(copy),
         .tried = arena_array(arena, bool, settings->count),
         .result = ret,

@@ -22,14 +22,17 @@ struct scan_facts {
     struct str trace_id;
     struct str node; /* this server's name */
     struct ip client;
-    struct str helo, hostname; /* hostname: verified by its PTR */
-    struct str user;           /* who logged in */
+    struct str helo;
+    struct str
+        hostname; /* verified by its PTR; "unknown": nobody could ask; empty: it has none, or nobody asked */
+    struct str user; /* who logged in */
     struct str tenant;
     struct str reverse_path; /* empty: null */
     const struct str *recipients;
     size_t recipient_count;
     struct str tls_version, tls_cipher;
     struct str received; /* our Received field and what else we put on top, with line ends: sent first */
+    int64_t spent_ms;    /* of the configured time, before the scanners are asked */
 };
 
 struct scan_result {

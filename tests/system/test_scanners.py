@@ -2,8 +2,10 @@
 import contextlib
 import pathlib
 import re
+import socket
 import tempfile
 import threading
+import time
 import urllib.request
 
 import pytest
@@ -13,6 +15,7 @@ from lab.client import GTUBE, Refused, message
 from lab.scanners import MALWARE, SPAMMY, Fake, Rspamd, Spamd
 from lab.waiting import until
 from lab.world import ADDRESSES, HOSTS, ON_PREM, PLAIN, identity, zone
+from test_connectors import PROXY, ProxiedClient, v1
 
 ALICE, BOB = "alice@contoso.test", "bob@fabrikam.test"
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*" + b"\r\n"
@@ -118,6 +121,96 @@ def test_rspamd_is_told_the_facts(make_world, rspamd):
     trace_id = hand_in(world, b"x\r\n", sender="")
     facts = until(lambda: rspamd.facts(trace_id), what="Rspamd's log")
     assert (facts["from"], facts["ip"], facts["user"], facts["rcpt"]) == ("", ON_PREM, "nil", BOB)
+
+
+FAR = "11.22.33.44"
+FAR_NAMES = """44.33.22.11.in-addr.arpa. IN PTR host.sender.test.
+host.sender.test. IN A 11.22.33.44
+45.33.22.11.in-addr.arpa. IN PTR mail.contoso.test.
+46.33.22.11.in-addr.arpa. IN TXT "no name"
+"""
+
+
+@pytest.fixture
+def far(make_world, fake):
+    """Clients of public addresses, by way of a proxy or of XFORWARD: far(ip, ...) sends, and gives the head of the question to the scanner."""
+    scanner = fake()
+    world = make_world(verdict=f"{scanner.config} timeout = 1s", listener=f'proxy = {{"{PROXY}"}}  xforward = {{"{ON_PREM}"}}',
+                       tenant='connector "far" { addresses = {"11.22.33.0/24", "11.99.0.0/16"} }')
+    (world.folder / "zone").write_text(zone(extra=FAR_NAMES))
+    world.start("fabrikam.test")
+
+    def asked(send):
+        send()
+        return dict(line.split(": ", 1) for line in scanner.heads[-1].split("\r\n")[1:] if line)
+
+    return world, asked
+
+
+def through_proxy(world, ip):
+    with ProxiedClient(world.port, v1(ip)).begin() as client:
+        client.send(ALICE, BOB, message())
+
+
+def test_the_clients_name_is_told(far):
+    """As Rspamd's rules want it: none where there is none, which they count; "unknown" where DNS failed, which they don't."""
+    world, asked = far
+    for ip, hostname, received in ((FAR, "host.sender.test", rb"\(host\.sender\.test \[11\.22\.33\.44\]\)"), ("11.22.33.45", None, rb"\(unknown \[11\.22\.33\.45\]\)"),
+                                   ("11.22.33.46", None, rb"\(unknown \["), ("11.99.0.1", "unknown", rb"\(\[11\.99\.0\.1\]\)")):
+        head = asked(lambda: through_proxy(world, ip))
+        assert (head["IP"], head.get("Hostname")) == (ip, hostname), head
+        world.receiver.wait(lambda: any(re.search(received, m.data) for m in world.receiver.messages), what="our Received field")
+
+
+def test_the_name_is_that_of_the_true_client(far):
+    world, asked = far
+
+    def forwarded(*attributes):
+        def send():
+            with world.connector() as client:
+                assert client.command("XFORWARD " + " ".join(attributes)) == "250 2.0.0 Ok"
+                client.send(ALICE, BOB, message())
+        return send
+
+    assert asked(forwarded(f"ADDR={FAR}")).get("Hostname") == "host.sender.test"
+    assert asked(forwarded("ADDR=11.22.33.45", "NAME=told.example.org")).get("Hostname") == "told.example.org"
+    assert asked(forwarded("ADDR=11.22.33.45", "NAME=[UNAVAILABLE]")).get("Hostname") is None
+
+
+def test_users_and_private_addresses_are_not_asked_for(far):
+    """Their names are in no zone: whoever asked would wait for a server that is dead."""
+    world, asked = far
+    assert "Hostname" not in asked(lambda: hand_in(world, b"x\r\n"))
+
+    def submit():
+        with world.submission() as client:
+            client.send(ALICE, BOB, message())
+
+    assert asked(submit).get("Hostname") is None
+
+
+def test_names_take_no_longer_than_they_may(make_world, fake):
+    """Ten PTR names of a client's own choice, whose servers keep silent: half of the scanners' time, not ten times two questions."""
+    scanner = fake()
+    with socket.socket(type=socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        world = make_world(verdict=f"{scanner.config} timeout = 1s", listener=f'proxy = {{"{PROXY}"}}', tenant=f'connector "far" {{ addresses = {{"{FAR}"}} }}',
+                           dns=f'zone-file = "zone"  servers = {{"127.0.0.1@{silent.getsockname()[1]}"}}  timeout = 2s')
+        (world.folder / "zone").write_text(zone(extra="".join(f"44.33.22.11.in-addr.arpa. IN PTR n.silent{i}.example.\n" for i in range(10))))
+        world.start("fabrikam.test")
+        began = time.monotonic()
+        through_proxy(world, FAR)
+        assert time.monotonic() - began < 3 and "Hostname: unknown\r\n" in scanner.heads[0]
+
+
+def test_real_rspamd_knows_the_clients_name(make_world, rspamd):
+    world = make_world(verdict=rspamd.config, listener=f'proxy = {{"{PROXY}"}}', tenant=f'connector "far" {{ addresses = {{"{FAR}"}} }}')
+    (world.folder / "zone").write_text(zone(extra=FAR_NAMES))
+    world.start("fabrikam.test")
+    with ProxiedClient(world.port, v1(FAR)).begin() as client:
+        trace_id = client.send(ALICE, BOB, message())
+    facts = until(lambda: rspamd.facts(trace_id), what="Rspamd's log")
+    assert (facts["ip"], facts["host"]) == (FAR, "host.sender.test")
 
 
 def test_spamd_sees_our_received_field(make_world, spamd):

@@ -101,7 +101,7 @@ rspamd_config:register_symbol({ name = 'TEST_FACTS', score = 0.0, callback = fun
     'user=' .. tostring(task:get_user()), 'from=' .. (from and from[1] and from[1].addr or ''),
     'rcpt=' .. table.concat(rcpt, ','), 'qid=' .. tostring(task:get_queue_id()), 'tls=' .. tostring(tls),
     'tag=' .. tostring(task:get_request_header('MTA-Tag')), 'size=' .. task:get_size(),
-    'by=' .. (received:match('by (%S+)') or '') }, ' ')
+    'host=' .. tostring(task:get_hostname()), 'by=' .. (received:match('by (%S+)') or '') }, ' ')
 end })
 """
 
