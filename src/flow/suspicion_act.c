@@ -222,12 +222,13 @@ void suspicion_act(struct suspicion *s, const struct pattern_findings *found, in
     struct pattern_stats stats;
     for (size_t i = 0; i < found->count; i++) {
         const struct pattern_finding *f = &found->at[i];
+        /* Before it is told: who reads of it in the log finds it in effect on every worker. */
+        if (f->action == PATTERN_HIGH_RISK)
+            suspicion_show(s, f->kind, f->name, f->over ? STR("") : f->reason, f->until);
         if (f->action >= PATTERN_RESTRICT_TODAY)
             restrict_sender(s, f, now);
         else
             alert_it(s, f, now);
-        if (f->action == PATTERN_HIGH_RISK)
-            suspicion_show(s, f->kind, f->name, f->over ? STR("") : f->reason, f->until);
     }
     pattern_stats(s->pattern, &stats);
     atomic_store_explicit(&s->subjects, stats.subjects, memory_order_relaxed);

@@ -39,7 +39,7 @@ def hooks():
 def alerted(make_world):
     """A world whose senders are restricted after two recipients an hour; `alerts` is the section's text."""
     def make(alerts="", *hooked, start=DOMAINS, hook="", **settings):
-        sections = "".join(f'  webhook "hook{i}" {{ url = "{h.url}"  secret-file = "hook.key"  retry = 100ms  timeout = 1s  {hook} }}\n'
+        sections = "".join(f'  webhook "hook{i}" {{ url = "{h.url}"  secret-file = "hook.key"  retry = 100ms  timeout = 3s  {hook} }}\n'
                            for i, h in enumerate(hooked))
         settings = {"limits": "true", "tenant": f'administrators = {{"{ADMIN}"}}\n{POLICY}', **settings}
         world = make_world(extra=f'alerts {{\n{alerts}\n{sections}}}\n{OTHER}', **settings)
@@ -161,6 +161,7 @@ def test_a_webhook_is_called_until_it_takes_it(alerted, hooks):
         ("raised", "sender-restricted", "alarm", "alice@contoso.test", "contoso")
     assert body["text"] and body["advice"] and body["count"] == 1 and body["node"] == "mta01.bl2.sluice.test"
     assert metric(world, "sluice_alert_webhook_failures_total")['sluice_alert_webhook_failures_total{webhook="hook0"}'] == 4
+    world.daemon.wait_log("a webhook does not take alerts, trying again")
     assert sum("a webhook does not take alerts, trying again" in line for line in world.daemon.lines) == 1
     assert len(hook.calls) == 5
 
@@ -203,6 +204,7 @@ def test_what_was_not_called_is_called_after_a_restart(alerted, hooks):
     first = hook.wait(1)[0]
     world.daemon.cli("alerts")  # flushes: the call is on disk
     world.daemon.kill()
+    hook.settle()
     hook.answers.clear()
     before = len(hook.calls)
     world.daemon.start()
@@ -225,7 +227,7 @@ def test_a_dead_webhook_holds_up_nobody(alerted, hooks):
         restrict(world, user)
     assert {b["subject"] for b in alive.wait(2)} == {"alice@contoso.test", "bob@contoso.test"}
     mail(world, OPS, 2)
-    assert time.monotonic() - started < 20 and len(dead.calls) <= 20
+    assert time.monotonic() - started < 60 and len(dead.calls) <= 20
 
 
 def test_only_what_it_asked_for(alerted, hooks):
@@ -262,7 +264,7 @@ def test_no_more_than_so_many_an_hour(alerted, hooks):
     for user in ("alice", "bob", "carol"):
         restrict(world, user)
     assert len(world.daemon.rows("alerts")) == 3
-    mail(world, OPS)
+    mail(world, OPS), hook.wait(1)
     assert len(mails(world, OPS)) == 1 and len(hook.calls) == 1
     assert sum(metric(world, "sluice_alerts_untold_total").values()) == 6  # two each: operator, tenant, webhook
     assert metric(world, "sluice_alerts_total")['sluice_alerts_total{kind="sender-restricted"}'] == 3

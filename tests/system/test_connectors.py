@@ -91,7 +91,7 @@ def test_a_certificate_decides(certified):
     assert send(world, right, ALICE, source=ON_PREM)[0] == "contoso/cert"
     assert send(world, cloud, STRANGER, source="127.0.3.9")[0] == "contoso/cloud"
     assert send(world, cloud, STRANGER, source=ON_PREM)[1] == DENIED
-    assert re.search(r"client certificate .*contoso/cert", "\n".join(world.daemon.lines))
+    world.daemon.wait_log(r"client certificate .*contoso/cert")
     world.check_pools()
 
 
@@ -147,7 +147,7 @@ def asks(world):
     answers = set()
     for version in ("-tls1_2", "-tls1_3"):
         ran = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{world.port}", "-starttls", "smtp", "-state", version], input=b"QUIT\r\n",
-                             capture_output=True, timeout=20)
+                             capture_output=True, timeout=60)
         text = ran.stdout + ran.stderr
         assert b"SSL negotiation finished" in text or b"SSL handshake has read" in text, text
         answers.add(b"certificate request" in text)
@@ -363,7 +363,7 @@ def test_a_proxy_without_a_good_header_is_sent_away(proxied):
     since, began = proxied.daemon.mark(), time.monotonic()
     with ProxiedClient(proxied.port, v2(ON_PREM)[:20]) as client:
         assert client.reply() == ""
-    assert 4 < time.monotonic() - began < 10
+    assert 4 < time.monotonic() - began < 30
     assert "deadline" in proxied.daemon.wait_log("without a good PROXY header", since=since)
 
 
@@ -434,10 +434,11 @@ debug_peer_list = 127.0.0.1
                 client.raw(message(STRANGER) + b".\r\n")
                 assert client.reply().startswith("250")
             world.receiver.wait(lambda: world.receiver.messages)
-            log = (folder / "customer/data/maillog").read_text()
-            told = re.search(r"> \S+: XFORWARD .*ADDR=127\.0\.3\.7.*", log)
-            assert told and "< " in log and not re.search(r"< \S+: (5\d\d|4\d\d)[ -]", log), log[-3000:]
-            assert re.search(r"client certificate .*client=127\.0\.20\.1 connector=contoso/cert", "\n".join(world.daemon.lines))
+            maillog = folder / "customer/data/maillog"
+            until(lambda: re.search(r"> \S+: XFORWARD .*ADDR=127\.0\.3\.7.*", maillog.read_text()), what=postfix.log)
+            log = maillog.read_text()
+            assert "< " in log and not re.search(r"< \S+: (5\d\d|4\d\d)[ -]", log), log[-3000:]
+            world.daemon.wait_log(r"client certificate .*client=127\.0\.20\.1 connector=contoso/cert")
         except AssertionError:
             print(postfix.log())
             raise

@@ -365,7 +365,7 @@ def test_sigterm_drains(world):
     import signal
     import threading
     release = threading.Event()
-    host = world.host("fabrikam.test", script={"dot": lambda s, m: release.wait(20) and None})
+    host = world.host("fabrikam.test", script={"dot": lambda s, m: release.wait(60) and None})
     world.start("fabrikam.test")
     trace_id = send(world)
     world.receiver.wait(lambda: host.seen)

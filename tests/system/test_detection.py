@@ -45,6 +45,12 @@ def restricted(world, **how):
     return until(try_it, what="the restriction")
 
 
+def alert_of(world, kind):
+    """Once it is told: that a sender is restricted is in effect before."""
+    alert, = until(lambda: world.daemon.rows("alerts", "--kind", kind), what=f"the alert {kind}")
+    return alert
+
+
 def received(world, trace_id):
     return world.daemon.events(trace_id)[0]
 
@@ -65,10 +71,10 @@ def test_a_spammer_goes_high_risk_and_is_restricted(watching):
     for _ in range(8):
         send(world, body=GTUBE)
     assert restricted(world) == DENIED
-    alert, = world.daemon.rows("alerts", "--kind", "suspicious-pattern")
+    alert = alert_of(world, "suspicious-pattern")
     assert alert["subject"] == "bob@contoso.test spam-share" and alert["tenant"] == "contoso"
     assert "and its mail is high-risk" in alert["text"] and "OutboundSpamLast24Hours=4;OutboundMailLast24Hours=8" in alert["text"]
-    alert, = world.daemon.rows("alerts", "--kind", "sender-restricted")
+    alert = alert_of(world, "sender-restricted")
     assert alert["subject"] == "bob@contoso.test" and "messages were judged spam" in alert["text"]
     until(lambda: len(world.receiver.messages) + len(world.daemon.rows("queue", "list", "--held")) >= 18,
           what="what was accepted: it left, or was still in the queue when the restriction came")
@@ -117,6 +123,7 @@ def test_a_policy_says_what_happens(watching):
     for _ in range(4):
         send(world, user="carol", body=GTUBE)
     assert restricted(world, user="carol") == DENIED
+    alert_of(world, "sender-restricted")
     kinds = {a["subject"]: a["kind"] for a in world.daemon.rows("alerts")}
     assert kinds == {"bob@contoso.test spam-share": "suspicious-pattern", "carol@contoso.test": "sender-restricted"}
 

@@ -466,7 +466,7 @@ def test_the_report_of_a_failed_forward_goes_to_the_sender(world):
     world.receiver.wait(lambda: world.sender_host.messages, what="the report")
     report = world.sender_host.messages[0]
     assert report.mail_from == "" and report.recipients == [CAROL] and report.source in ADDRESSES["high-risk"]
-    assert "DSN" in [e["event"] for e in world.daemon.events(trace_id)]
+    until(lambda: "DSN" in [e["event"] for e in world.daemon.events(trace_id)], what="the report in the trace")
 
 
 def test_no_backscatter(world):

@@ -29,7 +29,7 @@ class Watched:
         self.planned = Planned(folder, Setup({"bl2": EHLO}, [
             Pool("normal", "on", "published", ["127.0.1.16/31"]), Pool("rest", "re", "unpublished", ["127.0.1.48"], carries=("high-risk", "relay", "high-risk-relay"))],
             f'identity {{ name-servers = {{"ns.outbound.example.net {SERVER}"}}  check = 1s }} api {{ bind = {{"127.0.0.1:{self.monitor}"}} }}'))
-        text = self.planned.config.read_text().replace("timeout = 5s", "timeout = 400ms").replace(
+        text = self.planned.config.read_text().replace("timeout = 5s", "timeout = 1s").replace(
             f'domains = {{"{CUSTOMER}"}}', f'domains = {{"{CUSTOMER}"}}  dkim "{CUSTOMER}" {{ selector = "s1"  key = "{folder}/s1.pem" }}')
         self.daemon = Daemon(folder, text)
         written = [json.loads(row) for row in self.planned.run("zone", "--out", folder / "zones", "--json").splitlines()]

@@ -106,6 +106,7 @@ def test_what_was_tried_before_stops_too_unless_it_was_a_limit(limited):
     world.start("fabrikam.test")
     first, over = send(world, "x@fabrikam.test"), send(world, "y@fabrikam.test", user="bob")
     assert refused(world, external(2), user="bob") == DENIED
+    until(lambda: "DEFER" in [e["event"] for e in world.daemon.events(first)], what="a try of what will be held")
     world.daemon.cli("sender", "restrict", "alice@contoso.test", "--reason", "phished")
     row, = until(lambda: world.daemon.rows("queue", "list", "--held"), what="the hold")
     assert row["recipient"] == "x@fabrikam.test" and row["attempts"] >= 1 and row["why"].endswith(": phished")
@@ -118,13 +119,18 @@ def test_what_was_tried_before_stops_too_unless_it_was_a_limit(limited):
 def test_messages_of_a_minute_wait_for_their_turn(limited):
     """The excess is accepted, and released at the rate; a restart in between changes nothing."""
     world = limited(policy(per_minute=3))
-    ids = [send(world, f"x{i}@fabrikam.test", subject=f"m{i}") for i in range(8)]
+    ids, times = [], [now()]
+    for i in range(8):
+        ids.append(send(world, f"x{i}@fabrikam.test", subject=f"m{i}"))
+        times.append(now())
     world.receiver.wait(lambda: len(world.receiver.messages) == 3)
+    until(lambda: len(world.daemon.rows("queue", "list")) == 5, what="the queue without the three")
     waiting = {r["recipient"]: r for r in world.daemon.rows("queue", "list")}
     assert sorted(waiting) == [f"x{i}@fabrikam.test" for i in range(3, 8)]
     due = [parse(waiting[f"x{i}@fabrikam.test"]["next"]) for i in range(3, 8)]
-    assert all(60 <= (d - due[0]).total_seconds() <= 61 for d in due[3:]) and due[2] - due[0] < datetime.timedelta(seconds=1)
-    assert 55 < (due[0] - now()).total_seconds() <= 61
+    for i in range(3):  # each a minute behind the one whose place it takes
+        assert 60 <= (due[i] - times[i]).total_seconds() and (due[i] - times[i + 1]).total_seconds() <= 61, (i, due, times)
+    assert all(60 <= (due[i + 3] - due[i]).total_seconds() <= 61 for i in range(2)), due
     first = waiting["x3@fabrikam.test"]
     assert first["state"] == "waiting" and first["attempts"] == 0
     assert first["why"].startswith('3 messages may leave in a minute, and as many are on their way (policy "default"): released at 20')
@@ -153,7 +159,7 @@ def test_what_waits_for_its_turn_says_so_whatever_its_domain_says_to_others(limi
         return world.daemon.rows("queue", "list", "--id", trace_id)[0]
 
     first = send(world, "a@tailspin.test")
-    until(lambda: row(first)["attempts"] == 1, what="nobody listens there")
+    until(lambda: row(first)["attempts"] >= 1, what="nobody listens there")
     assert "connect to" in row(first)["why"]
     assert "may leave in a minute" in row(send(world, "b@tailspin.test"))["why"]
 

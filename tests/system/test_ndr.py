@@ -52,8 +52,7 @@ def test_the_report(refusing):
     assert "mx.fabrikam.test" in per_recipient["Remote-MTA"]
     assert original.get_content_type() in ("message/rfc822", "text/rfc822-headers")
     assert b"Subject: hello" in original.as_bytes()
-    events = refusing.daemon.events(trace_id)
-    assert [e["event"] for e in events][-2:] == ["FAIL", "DSN"]
+    until(lambda: [e["event"] for e in refusing.daemon.events(trace_id)][-2:] == ["FAIL", "DSN"], what=lambda: refusing.daemon.events(trace_id))
     row = until(lambda: next(iter(refusing.daemon.trace("--recipient", ALICE, "--status", "Delivered")), None))
     assert (row["class"], row["rule"], row["return_path"]) == ("high-risk", "bounce", "<>")
 

@@ -90,6 +90,11 @@ def test_csv(world):
     assert "S:OutboundIpPoolName=normal" in rows[0]["custom_data"]
 
 
+def waits(world, ids):
+    """That and nothing else is in the queue; what was delivered leaves it after its outcome is in the trace."""
+    until(lambda: {r["trace_id"] for r in world.daemon.rows("queue", "list")} == ids, what=lambda: world.daemon.rows("queue", "list"))
+
+
 def test_queue_list_and_filters(waiting):
     world, (a, b, c) = waiting
     rows = world.daemon.rows("queue", "list")
@@ -116,7 +121,7 @@ def test_queue_retry(waiting):
     world.daemon.cli("queue", "retry", "--domain", "fabrikam.test")
     assert world.daemon.trace_of(a)[BOB]["status"] == "Delivered"
     assert world.daemon.trace_of(c)[BOB]["status"] == "Delivered"
-    assert {r["trace_id"] for r in world.daemon.rows("queue", "list")} == {b}
+    waits(world, {b})
 
 
 def test_queue_hold_release_cancel(waiting):
@@ -126,7 +131,7 @@ def test_queue_hold_release_cancel(waiting):
     world.daemon.cli("queue", "hold", "--domain", "fabrikam.test")
     world.daemon.cli("queue", "retry", "--all")
     assert world.daemon.trace_of(b)["x@tailspin.test"]["status"] == "Delivered"
-    assert {r["trace_id"] for r in world.daemon.rows("queue", "list")} == {a, c}
+    waits(world, {a, c})
     world.daemon.cli("queue", "cancel", "--pool", "high-risk")
     row = world.daemon.trace_of(c)[BOB]
     assert row["status"] == "Cancelled"
@@ -244,6 +249,4 @@ def test_spool_check_of_a_healthy_spool(waiting):
 
 def test_the_log_names_the_trace_id(world):
     world.start("fabrikam.test")
-    trace_id = send(world)
-    world.daemon.trace_of(trace_id)
-    assert [line for line in world.daemon.lines if trace_id in line]
+    world.daemon.wait_log(send(world))

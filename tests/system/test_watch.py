@@ -45,8 +45,8 @@ class Internet:
         self.ns.put("2.0.0.0.0.0.f.7.f.f.f.f." + "0." * 20 + name, "A", "127.0.0.2")
 
     def list(self, ip, text="Listed by hand, see https://bl.test/why"):
+        self.ns.put(entry(ip), "TXT", f'"{text}"')  # first: the address is what is waited for
         self.ns.put(entry(ip), "A", "127.0.0.2")
-        self.ns.put(entry(ip), "TXT", f'"{text}"')
 
     def delist(self, ip):
         self.ns.put(entry(ip), "A")

@@ -31,7 +31,7 @@ class Daemon:
         self.config = self.folder / "sluice.conf"
         self.environment = dict(os.environ, **SANITIZER, **(environment or {}))
         self.wrapper = list(wrapper)
-        self.process, self.lines = None, []
+        self.process, self.lines, self.read_to_end = None, [], False
         self.changed = threading.Condition()
         self.write(config, files)
 
@@ -44,7 +44,7 @@ class Daemon:
     # ---- life
 
     def start(self, wait=True):
-        since = self.mark()
+        since, self.read_to_end = self.mark(), False
         self.process = subprocess.Popen([*self.wrapper, places.program("sluiced"), "-c", str(self.config)], cwd=self.folder,
                                         env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.reader = threading.Thread(target=self.read, args=(self.process,), daemon=True)
@@ -62,15 +62,16 @@ class Daemon:
                     self.changed.notify_all()
         process.wait()
         with self.changed:
+            self.read_to_end = True
             self.changed.notify_all()
 
-    def wait_log(self, pattern, timeout=30.0, what=None, since=0):
-        """The first line of the log from number `since` on that matches; fails when the daemon ends before."""
+    def wait_log(self, pattern, timeout=60.0, what=None, since=0):
+        """The first line of the log from number `since` on that matches; fails when the daemon has ended without it."""
         found = []
 
         def look():
             found[:] = [line for line in self.lines[since:] if re.search(pattern, line)]
-            return found or self.process.poll() is not None
+            return found or self.read_to_end
 
         with self.changed:
             self.changed.wait_for(look, timeout)
@@ -85,12 +86,12 @@ class Daemon:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def wait(self, timeout=60.0):
+    def wait(self, timeout=120.0):
         code = self.process.wait(timeout)
-        self.reader.join(10)
+        self.reader.join(60)
         return code
 
-    def stop(self, timeout=90.0):
+    def stop(self, timeout=120.0):
         """Drains, and insists on a clean end: exit 0, nothing that a sanitizer said."""
         if self.process is None:
             return
@@ -123,7 +124,7 @@ class Daemon:
 
     # ---- the command line
 
-    def run(self, *arguments, stdin=None, timeout=60):
+    def run(self, *arguments, stdin=None, timeout=120):
         return subprocess.run([places.program("sluice"), "-c", str(self.config), *arguments], cwd=self.folder, env=self.environment,
                               input=stdin, capture_output=True, text=not isinstance(stdin, bytes), timeout=timeout)
 
@@ -147,7 +148,7 @@ class Daemon:
     def events(self, trace_id):
         return self.rows("trace", "show", trace_id)
 
-    def trace_of(self, trace_id, status=None, count=1, timeout=30.0):
+    def trace_of(self, trace_id, status=None, count=1, timeout=60.0):
         """The rows of one message, by recipient, once `count` of them have `status` (None: have ended)."""
         end = time.monotonic() + timeout
         while True:

@@ -6,9 +6,12 @@ import http.server
 import json
 import pathlib
 import re
+import socket
 import ssl
 import threading
 import time
+
+from .waiting import until
 
 CLOSE, SILENT = object(), object()
 
@@ -37,7 +40,7 @@ class Hook:
                     answer = hook.answers.popleft() if hook.answers else 200
                     hook.changed.notify_all()
                 if answer is SILENT:
-                    hook.released.wait(60)
+                    hook.released.wait(120)
                     return
                 if answer is CLOSE:
                     self.connection.close()
@@ -52,7 +55,24 @@ class Hook:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        self.clients, self.serving = set(), 0
+
+        class Server(http.server.ThreadingHTTPServer):
+            def process_request(self, request, client_address):
+                with hook.changed:
+                    hook.clients.add(client_address[1])
+                    hook.serving += 1
+                super().process_request(request, client_address)
+
+            def process_request_thread(self, request, client_address):
+                try:
+                    super().process_request_thread(request, client_address)
+                finally:
+                    with hook.changed:
+                        hook.serving -= 1
+                        hook.changed.notify_all()
+
+        self.server = Server((address, 0), Handler)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*tls)
@@ -61,11 +81,19 @@ class Hook:
         self.url = f"{'https' if tls else 'http'}://{'localhost' if tls else address}:{self.port}/hook"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def wait(self, count=1, timeout=30.0):
+    def wait(self, count=1, timeout=60.0):
         """The bodies of the calls, once there are so many."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.calls) >= count, timeout), f"{len(self.calls)} calls, not {count}"
             return [body for _, _, body in self.calls]
+
+    def settle(self):
+        """Returns when all that was called before has been taken and remembered: of a caller that is gone. Not with TLS."""
+        with socket.create_connection(self.server.server_address) as last:  # behind all others
+            port = last.getsockname()[1]
+            until(lambda: port in self.clients, what="the connections before this one")
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.serving == 0, 60)
 
     def close(self):
         self.released.set()

@@ -40,13 +40,13 @@ class Load:
         except (OSError, AssertionError, Refused):
             return  # the daemon is gone
 
-    def wait(self, count, timeout=30.0):
+    def wait(self, count, timeout=90.0):
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.acknowledged) >= count, timeout), f"{len(self.acknowledged)} acknowledged, {self.refusals[:3]}"
 
     def join(self):
         for t in self.threads:
-            t.join(30)
+            t.join(90)
 
     def stop(self):
         self.ending.set()

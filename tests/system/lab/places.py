@@ -22,10 +22,15 @@ def program(name):
     return str(build_folder() / "src" / "cmd" / name)
 
 
+given = set()
+
+
 def free_port(*addresses):
-    """A port that is free on all the addresses, outside the range from which the kernel takes ports of its own accord."""
+    """A port that is free on all the addresses, outside the range from which the kernel takes ports of its own accord, and that
+    nobody in this process was given before: who asks for several listens to none of them yet."""
     while True:
-        port = random.randint(12000, 30000)
+        port = random.choice([p for p in range(12000, 30000) if p not in given])
+        given.add(port)
         try:
             for address in addresses or ("127.0.0.1",):
                 with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:

@@ -249,6 +249,7 @@ class Session:
         self.reply("250 2.0.0 fine")
 
     def do_quit(self, _):
+        self.host.receiver.record(lambda: setattr(self, "open", False))  # before the other side may know that it ends, and open another
         self.stage("quit", None, "221 2.0.0 bye")
         return True
 
@@ -326,7 +327,7 @@ class Receiver:
             change()
             self.changed.notify_all()
 
-    def wait(self, condition, timeout=20.0, what=None):
+    def wait(self, condition, timeout=60.0, what=None):
         """Waits until condition() holds; it is asked again after each event of any host."""
         with self.changed:
             if not self.changed.wait_for(condition, timeout):

@@ -191,7 +191,7 @@ class Fake:
         self.how, self.answer, self.keep, self.pongs = how, {**ANSWER, **(answer or {})}, keep, True
         self.connections, self.heads, self.bodies, self.open = 0, [], [], []
         self.lock = threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.listener = socket.create_server(("127.0.0.1", places.free_port()), backlog=64)  # which nobody takes when it is dead
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 

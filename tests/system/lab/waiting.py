@@ -2,7 +2,7 @@
 import time
 
 
-def until(condition, timeout=20.0, what=None):
+def until(condition, timeout=60.0, what=None):
     """Returns the first true value of condition(); fails after `timeout` seconds. `what` is a text, or a function that
     makes one, for the failure."""
     end = time.monotonic() + timeout
