@@ -142,8 +142,8 @@ void forecast_identity(struct resolver *resolver, const struct forecast_query *q
             dmarc_aligned(ret->signatures[i].domain, ret->dmarc.from_domain, ret->dmarc.record.strict_dkim);
 }
 
-static void check_source(struct resolver *resolver, const struct forecast_query *query, struct arena *arena,
-                         struct spf_check *ret) {
+void forecast_spf(struct resolver *resolver, const struct forecast_query *query, struct arena *arena,
+                  struct spf_check *ret) {
     struct spf_query spf = {.ip = query->source,
                             .helo = query->ehlo,
                             .mail_from = query->reverse_path,
@@ -157,9 +157,9 @@ static void check_source(struct resolver *resolver, const struct forecast_query 
                               .reason = STR("the address that it leaves from is not known")};
 }
 
-/* SPF is there: the rest needs no DNS. */
-static void conclude(const struct forecast_query *query, const struct forecast_identity *identity,
-                     struct arena *arena, struct forecast *ret) {
+void forecast_conclude(const struct forecast_query *query, const struct forecast_identity *identity,
+                       const struct spf_check *spf, struct arena *arena, struct forecast *ret) {
+    *ret = (struct forecast){.spf = *spf};
     struct dmarc_signature *signatures = arena_array(arena, struct dmarc_signature, identity->count);
     struct dmarc_evidence evidence = {.spf = ret->spf.result,
                                       .spf_domain = ret->spf.domain,
@@ -183,9 +183,9 @@ static void conclude(const struct forecast_query *query, const struct forecast_i
 
 void forecast_source(struct resolver *resolver, const struct forecast_query *query,
                      const struct forecast_identity *identity, struct arena *arena, struct forecast *ret) {
-    *ret = (struct forecast){0};
-    check_source(resolver, query, arena, &ret->spf);
-    conclude(query, identity, arena, ret);
+    struct spf_check spf;
+    forecast_spf(resolver, query, arena, &spf);
+    forecast_conclude(query, identity, &spf, arena, ret);
 }
 
 struct source_work {
@@ -198,16 +198,16 @@ struct source_work {
 
 static void work_source(void *arg) {
     struct source_work *work = arg;
-    check_source(work->resolver, work->query, work->arena, work->ret);
+    forecast_spf(work->resolver, work->query, work->arena, work->ret);
 }
 
 void forecast(struct resolver *resolver, const struct forecast_query *query, struct arena *arena,
               struct forecast *ret) {
     struct forecast_identity identity;
-    *ret = (struct forecast){0};
-    struct source_work work = {.query = query, .resolver = resolver, .arena = arena, .ret = &ret->spf};
+    struct spf_check spf;
+    struct source_work work = {.query = query, .resolver = resolver, .arena = arena, .ret = &spf};
     beside_start(&work.beside, work_source, &work);
     forecast_identity(resolver, query, arena, &identity);
     beside_join(&work.beside);
-    conclude(query, &identity, arena, ret);
+    forecast_conclude(query, &identity, &spf, arena, ret);
 }

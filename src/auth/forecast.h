@@ -64,3 +64,9 @@ void forecast_identity(struct resolver *, const struct forecast_query *, struct 
                        struct forecast_identity *ret);
 void forecast_source(struct resolver *, const struct forecast_query *, const struct forecast_identity *,
                      struct arena *, struct forecast *ret);
+
+/* The second step in two, so that SPF can be asked beside the identity: SPF, then what follows without the
+ * DNS. */
+void forecast_spf(struct resolver *, const struct forecast_query *, struct arena *, struct spf_check *ret);
+void forecast_conclude(const struct forecast_query *, const struct forecast_identity *,
+                       const struct spf_check *, struct arena *, struct forecast *ret);

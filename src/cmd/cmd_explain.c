@@ -1,37 +1,21 @@
 #include "cmd/explain_view.h"
 
-#include "cmd/asking.h"
 #include "cmd/domains.h"
 #include "cmd/planned.h"
 #include <errno.h>
 
 enum { MESSAGE_MAX = 64 << 20 };
 
-struct asking {
-    struct arena *arena;
-    struct settings *settings;
-    const struct plan_index *index;
-    struct explain_view view;
-    struct domains domains; /* no table: whose the domains are is not asked, or can't be read */
-};
-
 /* What is on disk, where it matters: what is not known there is asked, and not kept. */
-static void open_domains(struct cli *cli, struct asking *a) {
+static void open_domains(struct cli *cli, const struct settings *settings, struct domains *ret) {
     struct str damage, why;
-    if (!a->settings->ownership.verify)
+    if (!settings->ownership.verify)
         return;
-    if (domains_open(a->settings, false, cli->arena, &damage, &why, &a->domains) != 0)
+    if (domains_open(settings, false, cli->arena, &damage, &why, ret) != 0)
         fprintf(cli->err, "sluice: whose the domains are can't be told: %.*s\n",
                 STR_FMT(cli_safe(cli->arena, why, 0)));
     else
-        (void)domains_secret(&a->domains, a->settings, false, cli->arena, &why);
-}
-
-static void run_explain(void *ctx, struct flow *flow) {
-    struct asking *a = ctx;
-    flow->ownership = a->domains.table;
-    explain(flow, a->settings, &a->view.request, a->arena, &a->view.result);
-    explain_ask(&a->view, a->settings, a->index, flow_here(flow)->resolver);
+        (void)domains_secret(ret, settings, false, cli->arena, &why);
 }
 
 /* What both ways of telling want to know */
@@ -160,33 +144,34 @@ static int load(struct cli *cli, struct settings **ret) {
 }
 
 static int run(struct cli *cli, const struct cli_arguments *arguments) {
-    struct asking a = {.arena = cli->arena, .view = {.cli = cli}, .domains = {.lock = -1}};
-    int bad = read_request(cli, arguments, &a.view.request, &a.view.as);
+    struct explain_view view = {.cli = cli};
+    struct domains domains = {.lock = -1}; /* no table: whose they are is not asked, or can't be read */
+    struct settings *settings;
+    int bad = read_request(cli, arguments, &view.request, &view.as);
     if (!bad)
-        bad = load(cli, &a.settings);
+        bad = load(cli, &settings);
     if (bad)
         return bad;
-    open_domains(cli, &a);
-    explain_as(&a.view, a.settings);
-    explain_suspicion(&a.view, a.settings);
+    open_domains(cli, settings, &domains);
+    explain_as(&view, settings);
+    explain_suspicion(&view, settings);
     struct plan_input input;
-    struct plan plan = planned(cli->arena, a.settings, NULL, &input); /* tokens are no advice to mail */
+    struct plan plan = planned(cli->arena, settings, NULL, &input); /* tokens are no advice to mail */
     struct plan_index *index = plan_index_new(&plan);
-    a.index = index;
-    bad = cli_ask_dns(cli, a.settings, &(struct cli_asking){.fibers = 1, .run = run_explain, .ctx = &a});
+    bad = explain_run(&view, settings, index, domains.table);
     if (!bad)
-        explain_standing(&a.view, a.settings);
+        explain_standing(&view, settings);
     if (!bad && cli->json)
-        explain_json(&a.view);
+        explain_json(&view);
     else if (!bad)
-        explain_text(&a.view);
-    if (!bad && !leaves(&a.view))
+        explain_text(&view);
+    if (!bad && !leaves(&view))
         bad = CLI_NO;
-    for (size_t i = 0; i < a.view.result.copy_count; i++)
-        route_unref(a.view.result.copies[i].route);
+    for (size_t i = 0; i < view.result.copy_count; i++)
+        route_unref(view.result.copies[i].route);
     plan_index_free(index);
-    domains_close(&a.domains);
-    settings_unref(a.settings);
+    domains_close(&domains);
+    settings_unref(settings);
     return bad;
 }
 

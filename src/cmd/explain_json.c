@@ -248,6 +248,19 @@ static json_t *seen_json(const struct explain_view *v) {
     return list;
 }
 
+static json_t *unanswered_json(const struct explain_view *v) {
+    struct arena *arena = v->cli->arena;
+    json_t *list = json_array();
+    for (size_t i = 0; i < v->failure_count; i++) {
+        json_t *question = json_object();
+        put(question, "name", text(arena, v->failures[i].name));
+        put(question, "type", text(arena, dns_type_text(arena, v->failures[i].type)));
+        put(question, "reason", text(arena, v->failures[i].why));
+        json_array_append_new(list, question);
+    }
+    return list;
+}
+
 void explain_json(const struct explain_view *v) {
     const struct explain_result *r = &v->result;
     const struct explain_copy *first = explain_first(v);
@@ -278,6 +291,7 @@ void explain_json(const struct explain_view *v) {
         put(root, "limits_of",
             v->standing.len ? json_loadb(v->standing.at, v->standing.len, 0, NULL) : json_null());
     put(root, "not_asked", json_integer((json_int_t)v->not_asked));
+    put(root, "not_answered", unanswered_json(v));
     json_dumpf(root, v->cli->out, JSON_COMPACT);
     fputc('\n', v->cli->out);
     json_decref(root);

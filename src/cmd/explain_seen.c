@@ -77,9 +77,10 @@ struct looking {
 };
 
 struct looker {
-    struct beside beside;
+    struct beside names, mail;
     struct looking *looking;
     struct explain_seen *seen;
+    struct spf_check spf;
 };
 
 static void look_at_signatures(void *arg) {
@@ -103,28 +104,30 @@ static void look_at_names(void *arg) {
     strict_ask(l->resolver, &query, l->view->cli->arena, &s->strict);
 }
 
-static void look_at_mail(void *arg) {
-    const struct looker *looker = arg;
+static struct forecast_query query_of(const struct looker *looker) {
+    const struct looking *l = looker->looking;
+    struct forecast_query query = explain_query(&l->view->result, looker->seen->copy, looker->seen->source);
+    query.deadline = l->deadline;
+    return query;
+}
+
+static void look_at_spf(void *arg) {
+    struct looker *looker = arg;
+    const struct looking *l = looker->looking;
+    struct forecast_query query = query_of(looker);
+    forecast_spf(l->resolver, &query, l->view->cli->arena, &looker->spf);
+}
+
+static void conclude(const struct looker *looker) {
     const struct looking *l = looker->looking;
     struct explain_seen *s = looker->seen;
-    const struct explain_result *r = &l->view->result;
     struct arena *arena = l->view->cli->arena;
-    struct forecast_query query = explain_query(r, s->copy, s->source);
-    query.deadline = l->deadline;
-    forecast_source(l->resolver, &query, &l->identity, arena, &s->mail);
+    struct forecast_query query = query_of(looker);
+    forecast_conclude(&query, &l->identity, &looker->spf, arena, &s->mail);
     if (s->copy->via.len) /* the tenant's own server, which knows where its mail comes from */
         s->mail.warning = STR_NULL;
     else
-        strict_mail(&s->mail, r->from_domain, l->index, arena, &s->strict);
-}
-
-static void all_beside(struct looking *l, struct looker *lookers, void (*look)(void *)) {
-    for (size_t i = 0; i < l->view->seen_count; i++) {
-        lookers[i] = (struct looker){.looking = l, .seen = &l->view->seen[i]};
-        beside_start(&lookers[i].beside, look, &lookers[i]);
-    }
-    for (size_t i = 0; i < l->view->seen_count; i++)
-        beside_join(&lookers[i].beside);
+        strict_mail(&s->mail, l->view->result.from_domain, l->index, arena, &s->strict);
 }
 
 void explain_ask(struct explain_view *v, const struct settings *settings, const struct plan_index *index,
@@ -134,7 +137,7 @@ void explain_ask(struct explain_view *v, const struct settings *settings, const 
                         .index = index,
                         .resolver = resolver,
                         .now = clock_wall_ms(),
-                        .deadline = clock_mono_ms() + EXPLAIN_SEEN_MS};
+                        .deadline = clock_mono_ms() + SPF_DEADLINE_MS};
     struct beside signatures;
     choose(v);
     if (!v->seen_count)
@@ -143,9 +146,17 @@ void explain_ask(struct explain_view *v, const struct settings *settings, const 
     l.query = explain_query(&v->result, v->seen[0].copy, v->seen[0].source);
     l.query.deadline = l.deadline;
     beside_start(&signatures, look_at_signatures, &l);
-    all_beside(&l, lookers, look_at_names);
+    for (size_t i = 0; i < v->seen_count; i++) {
+        lookers[i] = (struct looker){.looking = &l, .seen = &v->seen[i]};
+        beside_start(&lookers[i].names, look_at_names, &lookers[i]);
+        beside_start(&lookers[i].mail, look_at_spf, &lookers[i]);
+    }
     beside_join(&signatures);
-    all_beside(&l, lookers, look_at_mail);
+    for (size_t i = 0; i < v->seen_count; i++) {
+        beside_join(&lookers[i].names);
+        beside_join(&lookers[i].mail);
+        conclude(&lookers[i]);
+    }
 }
 
 /* ---- the table ---- */

@@ -153,7 +153,22 @@ static void print_judged(struct cli *cli, const struct judgement *j) {
             str_printf(a, "%s%s%.*s", verdict_name(j->verdict), j->why.len ? ": " : "", STR_FMT(j->why)));
 }
 
-void explain_text(const struct explain_view *v) {
+/* Which questions the DNS did not answer. */
+static void print_unanswered(const struct explain_view *v) {
+    struct arena *a = v->cli->arena;
+    for (size_t i = 0; i < v->failure_count && i < EXPLAIN_UNANSWERED; i++) {
+        const struct dns_once_failure *f = &v->failures[i];
+        explain_line(v->cli, i ? "" : "no answer",
+                     str_printf(a, "%.*s %.*s: %.*s", STR_FMT(f->name), STR_FMT(dns_type_text(a, f->type)),
+                                STR_FMT(f->why)));
+    }
+    if (v->failure_count > EXPLAIN_UNANSWERED)
+        explain_line(
+            v->cli, "",
+            str_printf(a, "and %zu more: --json has them all", v->failure_count - EXPLAIN_UNANSWERED));
+}
+
+static void print_message(const struct explain_view *v) {
     const struct explain_result *r = &v->result;
     struct cli *cli = v->cli;
     struct str refusal = explain_refusal(v);
@@ -193,4 +208,9 @@ void explain_text(const struct explain_view *v) {
         print_copy(cli, v, &r->copies[i]);
     print_ended(cli, &r->envelope);
     explain_seen_text(v);
+}
+
+void explain_text(const struct explain_view *v) {
+    print_message(v);
+    print_unanswered(v);
 }

@@ -6,9 +6,11 @@
 #include "identity/strict.h"
 
 enum {
-    EXPLAIN_ADDRESSES = 12,            /* of a pool and family that are listed in text */
-    EXPLAIN_FORECASTS = 64,            /* copies x addresses that receivers are asked about */
-    EXPLAIN_SEEN_MS = SPF_DEADLINE_MS, /* for all of them together */
+    EXPLAIN_ADDRESSES = 12,  /* of a pool and family that are listed in text */
+    EXPLAIN_FORECASTS = 64,  /* copies x addresses that receivers are asked about */
+    EXPLAIN_MS = 10 * 1000,  /* for all that is asked of the DNS */
+    EXPLAIN_QUESTIONS = 256, /* at a time */
+    EXPLAIN_UNANSWERED = 8,  /* that are listed in text */
 };
 
 /* What the receiver of a copy would see of one address. */
@@ -26,7 +28,9 @@ struct explain_view {
     struct explain_result result;
     struct explain_seen *seen; /* by copy, pool and address */
     size_t seen_count;
-    size_t not_asked;    /* past EXPLAIN_FORECASTS */
+    size_t not_asked;                        /* past EXPLAIN_FORECASTS */
+    const struct dns_once_failure *failures; /* questions without an answer */
+    size_t failure_count;
     struct str as;       /* the sender whose limits are asked for; "" nobody */
     struct str standing; /* of it: one JSON object (api_standing_json); "" it is not known */
     struct str standing_why;
@@ -35,11 +39,18 @@ struct explain_view {
 
 /* ---- explain_seen.c ---- */
 
-/* Asks, all side by side, what receivers will see; at most EXPLAIN_SEEN_MS. From a fiber. */
+/* Asks, all side by side, what receivers will see; the resolver ends it. From a fiber. */
 void explain_ask(struct explain_view *, const struct settings *, const struct plan_index *,
                  struct resolver *);
 /* As tables, with what is wrong and what to put where. */
 void explain_seen_text(const struct explain_view *);
+
+/* ---- explain_run.c ---- */
+
+/* Everything that is asked of the DNS, by one deadline (EXPLAIN_MS); sets v->result and what receivers will
+ * see. The table may be NULL. Not DONE: said. */
+int explain_run(struct explain_view *, struct settings *, const struct plan_index *,
+                struct ownership *);
 
 /* ---- explain_text.c ---- */
 

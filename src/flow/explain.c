@@ -1,6 +1,7 @@
 #include "flow/explain.h"
 
 #include "auth/align.h"
+#include "auth/beside.h"
 #include "base/clock.h"
 #include "flow/connect.h"
 #include "flow/registered.h"
@@ -86,9 +87,11 @@ static bool address_it(const struct settings *s, const struct explain_request *q
     return true;
 }
 
+static void guess(const struct explain_request *, const struct acceptance *, const struct explain_result *);
+
 /* The message itself, and step 3. */
 static bool read_it(struct flow *flow, const struct explain_request *q, struct acceptance *a,
-                    struct outcome *ret_refusal) {
+                    const struct explain_result *so_far, struct outcome *ret_refusal) {
     struct content_settings settings = {
         .authserv_id = a->settings->node,
         .verify = a->outside || a->by.relayed,
@@ -104,6 +107,8 @@ static bool read_it(struct flow *flow, const struct explain_request *q, struct a
     }
     if (!envelope_check_loops(&a->envelope, &content->original, a->arena, ret_refusal))
         return false;
+    envelope_route(&a->envelope, a->settings->policy, a->arena);
+    guess(q, a, so_far);
     if (flow->ownership && !a->outside &&
         !registered_check(flow, a->settings, &a->by, a->reverse_path, &content->original, a->arena,
                           ret_refusal, &a->refused_why))
@@ -126,22 +131,49 @@ static void list_pools(const struct settings *s, const struct tenant *tenant, st
 
 static unsigned family_of(const struct ip *ip) { return ip_is_v4(ip) ? FAMILY_V4 : FAMILY_V6; }
 
-static void find_route(struct flow *flow, const struct settings *s, struct arena *arena,
-                       struct explain_copy *c) {
+struct route *explain_route(const struct settings *s, struct resolver *resolver, const struct explain_copy *c,
+                            struct arena *arena) {
     struct queue_settings queue = flow_queue_settings(s, arena);
-    route_find(&queue, flow_here(flow)->resolver, address_split(c->address).domain, c->via,
-               clock_mono_ms() + ROUTE_MS, &c->route);
+    struct route *route;
+    route_find(&queue, resolver, address_split(c->address).domain, c->via, clock_mono_ms() + ROUTE_MS,
+               &route);
+    return route;
+}
+
+struct routing {
+    struct beside beside;
+    struct flow *flow;
+    const struct settings *settings;
+    struct arena *arena;
+    struct explain_copy *copy;
+};
+
+static void find_route(void *arg) {
+    const struct routing *r = arg;
+    struct explain_copy *c = r->copy;
+    c->route = explain_route(r->settings, flow_here(r->flow)->resolver, c, r->arena);
     if (c->route->outcome.fate == OUTCOME_DONE)
-        c->target_count = route_targets(c->route, flow_random(flow), arena, &c->targets);
+        c->target_count = route_targets(c->route, flow_random(r->flow), r->arena, &c->targets);
     for (size_t i = 0; i < c->target_count; i++)
         c->families |= family_of(&c->targets[i].ip);
+}
+
+static void find_routes(struct flow *flow, const struct acceptance *a, struct explain_result *r) {
+    struct routing *routings = arena_array(a->arena, struct routing, r->copy_count);
+    for (size_t i = 0; i < r->copy_count; i++) {
+        routings[i] =
+            (struct routing){.flow = flow, .settings = a->settings, .arena = a->arena, .copy = &r->copies[i]};
+        beside_start(&routings[i].beside, find_route, &routings[i]);
+    }
+    for (size_t i = 0; i < r->copy_count; i++)
+        beside_join(&routings[i].beside);
 }
 
 bool explain_carries(const struct explain_copy *c, const struct source *source) {
     return !c->families || (c->families & family_of(&source->ip));
 }
 
-static void list_copies(struct flow *flow, const struct acceptance *a, struct explain_result *r) {
+static void list_copies(const struct acceptance *a, struct explain_result *r) {
     r->copies = arena_array(a->arena, struct explain_copy, a->envelope.copy_count);
     for (size_t i = 0; i < a->envelope.copy_count; i++) {
         const struct envelope_copy *from = &a->envelope.copies[i];
@@ -152,9 +184,27 @@ static void list_copies(struct flow *flow, const struct acceptance *a, struct ex
             .address = from->to.address, .forwarder = from->forwarder, .via = from->to.via};
         if (rewrite_path(a, &r->decision, from, &c->return_path, &c->return_why) != 0)
             c->return_why = STR("the SRS settings can't be used");
-        find_route(flow, a->settings, a->arena, c);
         r->copy_count++;
     }
+}
+
+/* Nothing has been asked yet: what is judged spam, or has no names, will be another class. */
+static void guess(const struct explain_request *q, const struct acceptance *a,
+                  const struct explain_result *so_far) {
+    struct explain_result *g;
+    if (!q->ahead)
+        return;
+    g = arena_new_of(a->arena, struct explain_result);
+    *g = *so_far;
+    g->envelope = a->envelope;
+    g->decision.class = a->by.relayed                      ? CLASS_RELAY
+                        : !q->from.len || q->suspicion.len ? CLASS_HIGH_RISK
+                                                           : CLASS_NORMAL;
+    g->from_domain = address_split(accept_from_address(a->arena, &a->content->header)).domain;
+    g->signer_count = rewrite_signers(a, &g->decision, g->signers);
+    list_pools(a->settings, a->by.tenant, a->arena, g);
+    list_copies(a, g);
+    q->ahead(q->ctx, g);
 }
 
 struct str explain_ehlo(const struct explain_result *r, const struct explain_copy *c,
@@ -190,23 +240,26 @@ static void steps(struct flow *flow, const struct explain_request *q, struct acc
     on = on && address_it(s, q, a, &r->refusal);
     r->by.tenant = a->by.tenant;
     r->envelope = a->envelope;
-    if (!on || !read_it(flow, q, a, &r->refusal))
+    if (!on || !read_it(flow, q, a, r, &r->refusal))
         return;
     r->original = a->original;
     r->verified = a->verified;
     r->no_report = arrival_unverified(&a->verified, a->reverse_path, a->arena);
     r->from_domain = address_split(accept_from_address(a->arena, &a->content->header)).domain;
+    int64_t began = clock_mono_ms();
     bool good = judge(flow, a, &r->refusal);
+    if (q->once)
+        dns_once_extend(q->once, clock_mono_ms() - began);
     r->judged = a->judged;
     if (!good || accept_classify(flow, a, &r->facts, &r->decision, &r->pool, &r->refusal) != 0)
         return;
-    envelope_route(&a->envelope, s->policy, a->arena);
     if (flow->ownership && !registered_copies(flow, a, &r->decision, &r->refusal))
         return;
     r->refusal = accepted();
     r->signer_count = rewrite_signers(a, &r->decision, r->signers);
     list_pools(s, a->by.tenant, a->arena, r);
-    list_copies(flow, a, r);
+    list_copies(a, r);
+    find_routes(flow, a, r);
 }
 
 void explain(struct flow *flow, const struct settings *s, const struct explain_request *q,

@@ -2,6 +2,9 @@
 #pragma once
 #include "auth/forecast.h"
 #include "flow/accept.h"
+#include "rt/dns_once.h"
+
+struct explain_result;
 
 struct explain_request {
     struct str from;        /* reverse-path, wire form; empty: null */
@@ -12,6 +15,13 @@ struct explain_request {
     struct str tenant;      /* empty: found by client or From; else it counts as its user's (and no client) */
     struct str suspicion;   /* why its sender is suspicious now; "" it isn't */
     struct str message;     /* header at least; CRLF or LF line ends */
+    struct dns_once *once;  /* that the flow's resolver asks; NULL: none. Scanners have a time limit of their
+                               own, which is added to its deadline */
+    /* Told before the DNS is asked what the result most likely will be, going by the sender alone (class,
+     * pools, signers, copies without a route), for who wants to ask at once what hangs on it. Must not wait;
+     * the guess lives in the arena. May be NULL. */
+    void (*ahead)(void *ctx, const struct explain_result *guess);
+    void *ctx;
 };
 
 /* One of the copies that leave. */
@@ -60,6 +70,10 @@ bool explain_ehlo_is_ptr(const struct explain_result *, const struct explain_cop
  * caller to set. */
 struct forecast_query explain_query(const struct explain_result *, const struct explain_copy *,
                                     const struct source *);
+
+/* Where a copy would go; route_unref it. */
+struct route *explain_route(const struct settings *, struct resolver *, const struct explain_copy *,
+                            struct arena *);
 
 /* From a fiber of a worker whose data is a struct flow_worker with a resolver; nothing else of the
  * flow is used. Everything in `arena` but the routes. */

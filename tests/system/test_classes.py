@@ -4,7 +4,7 @@ import json
 import pytest
 
 from lab.client import GTUBE, REPORT, REPORT_BODY, Refused, message
-from lab.world import ADDRESSES, EHLO, ON_PREM, PLAIN, zone
+from lab.world import ADDRESSES, EHLO, ON_PREM, PLAIN, identity, zone
 
 ALICE, OUT = "alice@contoso.test", "carol@sender.test"
 SPAM = ("X-Spam-Flag: YES",)
@@ -83,6 +83,7 @@ def test_a_dead_dns_is_a_451_only_where_it_decides(world):
 
 
 def test_explain_says_what_would_happen_and_sends_nothing(world, folder):
+    world.daemon.write(world.config(), {"zone": zone(extra=identity())})
     world.start("fabrikam.test")
     for name, (who, reverse_path, author, headers, body, cls, rule) in CASES.items():
         path = folder / "mail.eml"

@@ -27,6 +27,7 @@ class NameServer:
         self.address, self.port, self.ttl = address, port or places.free_port(address), ttl
         self.records, self.rules = collections.defaultdict(list), []
         self.queries = []  # (time, name, type)
+        self.hold, self.held = None, []  # a predicate of {(name, type)}: no reply leaves until it is true of what was asked
         self.lock = threading.Lock()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((address, self.port))
@@ -90,11 +91,19 @@ class NameServer:
                 packet, client = self.socket.recvfrom(4096)
                 reply = self.answer(dns.message.from_wire(packet))
                 if reply:
-                    self.socket.sendto(reply, client)
+                    self.held.append((reply, client))
+                if not self.hold or self.hold({q[1:] for q in self.queries}):
+                    self.release()
             except OSError:
                 return
             except Exception as e:  # noqa: BLE001 - a broken question is not the end
                 print(f"name server: {e!r}")
+
+    def release(self):
+        """What was held, and everything from now on."""
+        self.hold = None
+        while self.held:
+            self.socket.sendto(*self.held.pop(0))
 
     def stop(self):
         self.socket.close()
