@@ -193,10 +193,10 @@ const struct config_option verdict_options[] = {
      .doc = "When no scanner answers: `defer` the mail (451 4.7.1), or take it as `regular` or `high-risk`."},
     {.name = "too-large",
      .kind = CONFIG_ENUM,
-     .preset = "regular",
+     .preset = "high-risk",
      .words = too_large_words,
-     .doc = "Mail that is longer than `max-size` of every scanner: take it as `regular` or `high-risk`, or "
-            "`refuse` it (552 5.3.4)."},
+     .doc = "Mail that is longer than `max-size` of every scanner, which whoever has something to hide can "
+            "make it: take it as `regular` or `high-risk`, or `refuse` it (552 5.3.4)."},
     {.name = "spam-actions",
      .kind = CONFIG_LIST,
      .preset_doc = "add header, rewrite subject, soft reject, reject, quarantine, discard, spam",

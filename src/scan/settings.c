@@ -11,7 +11,7 @@ enum {
     SPAMD_CONNECTIONS = 4, /* spamd has five children by default */
     PASSWORD_MAX = 256,
     MEGABYTE = 1 << 20,
-    SPAMD_MAX_SIZE = 2 * MEGABYTE
+    SPAMD_MAX_SIZE = 10 * MEGABYTE
 };
 
 const struct config_option scanner_options[] = {
@@ -41,7 +41,7 @@ const struct config_option scanner_options[] = {
          "`verdict` is over."},
     {.name = "max-size",
      .kind = CONFIG_SIZE,
-     .preset_doc = "50mb for Rspamd, 2mb for spamd",
+     .preset_doc = "50mb for Rspamd, 10mb for spamd",
      .min = 1024,
      .max = (int64_t)1024 * MEGABYTE,
      .doc = "Longer messages aren't given to it (`too-large` of `verdict`)."},

@@ -383,10 +383,12 @@ def test_too_large_for_the_scanner(make_world, fake):
     world = make_world(extra=sections(scanner, options="max-size = 2kb")).start("fabrikam.test")
     big = b"x" * 70 + b"\r\n"
     row = world.daemon.trace_of(hand_in(world, big * 40))[BOB]
-    assert (row["verdict"], row["class"]) == ("unscanned", "normal") and "too long for the scanners" in row["reason"]
-    world.rewrite(verdict="too-large = high-risk")
+    assert (row["verdict"], row["class"], row["rule"]) == ("unscanned", "high-risk", "unscanned"), "padding is no way into the good addresses"
+    assert "too long for the scanners" in row["reason"]
+    world.rewrite(verdict="too-large = regular")
     world.daemon.cli("reload")
-    assert world.daemon.trace_of(hand_in(world, big * 40))[BOB]["rule"] == "unscanned"
+    row = world.daemon.trace_of(hand_in(world, big * 40))[BOB]
+    assert (row["verdict"], row["class"]) == ("unscanned", "normal") and "too long for the scanners" in row["reason"]
     world.rewrite(verdict="too-large = refuse")
     world.daemon.cli("reload")
     assert refusal(world, big * 40).startswith("552 5.3.4 ")
