@@ -231,23 +231,41 @@ void filter_taken(struct filter *f, const struct envelope_rcpt *rcpt) {
     f->rcpts[f->count++] = *rcpt;
 }
 
-struct outcome filter_rcpt(struct filter *f, const struct envelope_rcpt *rcpt) {
+/* Asks about one recipient, or tells that it was refused. */
+static void tell_rcpt(struct filter *f, const struct envelope_rcpt *rcpt, const struct outcome *refused,
+                      struct milter_result *ret) {
     struct buf command __attribute__((cleanup(buf_free))) = {0};
     struct str arguments[ARGUMENTS_MAX];
-    struct milter_result r;
-    if (!f)
-        return passes;
+    struct arena *arena = f->view.a->arena;
     struct smtp_rcpt said = {
         .forward_path = address_split(rcpt->address), .notify = rcpt->notify, .orcpt = rcpt->orcpt};
     if (!rcpt->orcpt.len)
         said.orcpt = STR_NULL;
     if (smtp_rcpt_write(&command, &said, ~0U, true) != 0)
         buf_clear(&command);
-    size_t count = arguments_of(&command, rcpt->address, f->view.a->arena, arguments);
+    size_t count = arguments_of(&command, rcpt->address, arena, arguments);
     f->view.rcpt = rcpt->address;
-    milters_rcpt(f->chain, arguments, count, f->view.a->arena, &r);
+    f->view.rcpt_refused = refused;
+    (refused ? milters_refused_rcpt : milters_rcpt)(f->chain, arguments, count, arena, ret);
     f->view.rcpt = STR_NULL;
+    f->view.rcpt_refused = NULL;
+}
+
+struct outcome filter_rcpt(struct filter *f, const struct envelope_rcpt *rcpt) {
+    struct milter_result r;
+    if (!f)
+        return passes;
+    tell_rcpt(f, rcpt, NULL, &r);
     return answer(f, &r);
+}
+
+void filter_refused(struct filter *f, const struct envelope_rcpt *rcpt, struct outcome *refusal) {
+    struct milter_result r;
+    if (!f)
+        return;
+    tell_rcpt(f, rcpt, refusal, &r);
+    if (r.fate == MILTER_REFUSES && !r.failed && r.reply.code == 421)
+        *refusal = answer(f, &r);
 }
 
 struct outcome filter_data(struct filter *f) {

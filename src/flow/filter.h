@@ -29,6 +29,9 @@ struct outcome filter_mail(struct filter *, struct acceptance *a, const struct s
 struct outcome filter_rcpt(struct filter *, const struct envelope_rcpt *);
 /* The recipient is in the envelope. */
 void filter_taken(struct filter *, const struct envelope_rcpt *);
+/* We refuse it: milters that asked for such are told. It stays refused, whatever they say; a 421 of theirs
+ * takes the place of our reply. */
+void filter_refused(struct filter *, const struct envelope_rcpt *, struct outcome *refusal);
 struct outcome filter_data(struct filter *);
 
 /* The content has ended, with a copy (content_settings.scan), and was verified: true when the message goes

@@ -103,17 +103,27 @@ static struct str mail_host(const struct filter_view *v, struct arena *arena) {
     return v->a ? given(address_split(v->a->reverse_path).domain) : STR_NULL;
 }
 
+/* Of a refused recipient the three say, as with Sendmail and Postfix, "error", the enhanced code and the
+ * text.
+ */
 static struct str rcpt_address(const struct filter_view *v, struct arena *arena) {
     (void)arena;
-    return v->rcpt;
+    return v->rcpt_refused ? v->rcpt_refused->text : v->rcpt;
+}
+
+static struct str rcpt_mailer(const struct filter_view *v, struct arena *arena) {
+    (void)arena;
+    return v->rcpt_refused ? STR("error") : v->rcpt.at ? STR("smtp") : STR_NULL;
 }
 
 static struct str rcpt_host(const struct filter_view *v, struct arena *arena) {
     (void)arena;
+    if (v->rcpt_refused)
+        return v->rcpt_refused->enhanced;
     return v->rcpt.at ? given(address_split(v->rcpt).domain) : STR_NULL;
 }
 
-static struct str mailer(const struct filter_view *v, struct arena *arena) {
+static struct str mail_mailer(const struct filter_view *v, struct arena *arena) {
     (void)arena;
     return v->a ? STR("smtp") : STR_NULL;
 }
@@ -142,10 +152,10 @@ static const struct {
     {{"{auth_authen}", 13}, auth_user},
     {{"{mail_addr}", 11}, mail_address},
     {{"{mail_host}", 11}, mail_host},
-    {{"{mail_mailer}", 13}, mailer},
+    {{"{mail_mailer}", 13}, mail_mailer},
     {{"{rcpt_addr}", 11}, rcpt_address},
     {{"{rcpt_host}", 11}, rcpt_host},
-    {{"{rcpt_mailer}", 13}, mailer},
+    {{"{rcpt_mailer}", 13}, rcpt_mailer},
 };
 
 struct str filter_macro(const struct filter_view *v, struct str name, struct arena *arena) {

@@ -13,6 +13,7 @@ struct filter_view {
     struct str client_resolve;          /* OK, FAIL, FORGED, TEMP, as Sendmail says it */
     const struct acceptance *a;         /* the message at hand; NULL: none */
     struct str rcpt;                    /* the recipient at hand; at == NULL: none */
+    const struct outcome *rcpt_refused; /* it was refused; NULL: it wasn't */
 };
 
 /* The value of "i", "{mail_addr}"...; the NULL view: it has none now. In the arena. */

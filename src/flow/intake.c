@@ -214,7 +214,7 @@ static struct smtp_reply hook_mail(void *arg, const struct smtp_session *session
     return reply;
 }
 
-/* The milters are asked about recipients that we would take. */
+/* The milters are asked about recipients that we would take, and told of others. */
 static bool milters_refuse(struct intake *in, const struct envelope_rcpt *rcpt, struct outcome *ret_refusal) {
     struct acceptance *a = &in->transaction->accept;
     const struct tenant *tenant;
@@ -223,6 +223,8 @@ static bool milters_refuse(struct intake *in, const struct envelope_rcpt *rcpt, 
         return false;
     if (envelope_add(&probe, a->settings->policy, rcpt, a->arena, &tenant, ret_refusal))
         *ret_refusal = filter_rcpt(in->filter, rcpt);
+    else
+        filter_refused(in->filter, rcpt, ret_refusal);
     return ret_refusal->fate != OUTCOME_DONE;
 }
 

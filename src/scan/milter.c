@@ -420,27 +420,40 @@ void milters_mail(struct milters *chain, const struct str *arguments, size_t cou
     }
 }
 
-static void tell_all(struct milters *chain, const struct milter_event *event, struct str data,
+/* Those that negotiated all of `steps`. */
+static void tell_all(struct milters *chain, uint32_t steps, const struct milter_event *event, struct str data,
                      struct arena *arena, struct milter_result *ret) {
-    for (size_t i = 0; i < chain->count && ret->fate == MILTER_PASSES; i++)
-        if (!milter_is_out(&chain->at[i], arena, ret))
-            tell(&chain->at[i], event, data, arena, ret);
+    for (size_t i = 0; i < chain->count && ret->fate == MILTER_PASSES; i++) {
+        struct milter *m = &chain->at[i];
+        if (!milter_is_out(m, arena, ret) && (m->options.steps & steps) == steps)
+            tell(m, event, data, arena, ret);
+    }
 }
 
-void milters_rcpt(struct milters *chain, const struct str *arguments, size_t count, struct arena *arena,
-                  struct milter_result *ret) {
+static void tell_rcpt(struct milters *chain, uint32_t steps, const struct str *arguments, size_t count,
+                      struct arena *arena, struct milter_result *ret) {
     struct buf data __attribute__((cleanup(buf_free))) = {0};
     *ret = (struct milter_result){0};
     if (!chain || chain->discarded)
         return;
     put_arguments(&data, arguments, count);
-    tell_all(chain, &rcpt_event, buf_view(&data), arena, ret);
+    tell_all(chain, steps, &rcpt_event, buf_view(&data), arena, ret);
+}
+
+void milters_rcpt(struct milters *chain, const struct str *arguments, size_t count, struct arena *arena,
+                  struct milter_result *ret) {
+    tell_rcpt(chain, 0, arguments, count, arena, ret);
+}
+
+void milters_refused_rcpt(struct milters *chain, const struct str *arguments, size_t count,
+                          struct arena *arena, struct milter_result *ret) {
+    tell_rcpt(chain, MILTER_WANTS_REFUSED_RCPT, arguments, count, arena, ret);
 }
 
 void milters_data(struct milters *chain, struct arena *arena, struct milter_result *ret) {
     *ret = (struct milter_result){0};
     if (chain && !chain->discarded)
-        tell_all(chain, &data_event, STR(""), arena, ret);
+        tell_all(chain, 0, &data_event, STR(""), arena, ret);
 }
 
 void milters_abort(struct milters *chain) {

@@ -78,6 +78,11 @@ void milters_mail(struct milters *, const struct str *arguments, size_t count, s
                   struct milter_result *);
 void milters_rcpt(struct milters *, const struct str *arguments, size_t count, struct arena *,
                   struct milter_result *);
+/* A recipient that was refused before any milter was asked: told to those that want to hear of such. Their
+ * answer counts as to any recipient (discard is of the message), but it is for the caller that the recipient
+ * stays refused. */
+void milters_refused_rcpt(struct milters *, const struct str *arguments, size_t count, struct arena *,
+                          struct milter_result *);
 void milters_data(struct milters *, struct arena *, struct milter_result *);
 
 struct milter_rcpt_change {

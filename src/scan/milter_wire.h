@@ -61,6 +61,7 @@ enum milter_step {
     MILTER_NO_UNKNOWN = 0x000100,
     MILTER_NO_DATA = 0x000200,
     MILTER_CAN_SKIP = 0x000400,
+    MILTER_WANTS_REFUSED_RCPT = 0x000800,
     MILTER_SILENT_CONNECT = 0x001000,
     MILTER_SILENT_HELO = 0x002000,
     MILTER_SILENT_MAIL = 0x004000,
@@ -70,9 +71,8 @@ enum milter_step {
     MILTER_SILENT_END_OF_HEADER = 0x040000,
     MILTER_SILENT_BODY = 0x080000,
     MILTER_LEADING_SPACE = 0x100000,
-    /* What we offer, as Postfix 3.7 does: all but SMFIP_RCPT_REJ (we don't tell of recipients that we refuse)
-     * and larger chunks of the body. */
-    MILTER_STEPS = 0x1ff7ff,
+    /* What we offer, as Postfix 3.7 does: all but larger chunks of the body. */
+    MILTER_STEPS = 0x1fffff,
 };
 
 /* The stages, by the numbers of a list of macros (SMFIM_...). */

@@ -5,7 +5,7 @@ import pytest
 
 from conftest import missing
 from lab import milters
-from lab.client import Refused, message
+from lab.client import Client, Refused, message
 from lab.signing import field_values
 from lab.world import ADDRESSES
 from test_forwarding import ALICE, BOB, CAROL, SRS, copies, judges, keys, outside, prepare, refusal  # noqa: F401
@@ -59,6 +59,19 @@ def test_a_milter_speaks_in_our_name_a_client_does_not(filtered):
     results = field_values(got.data, "Authentication-Results")
     assert [r for r in results if "x-milter=pass" in r] and not [r for r in results if "bank.test" in r], results
     assert "Authentication-Results" not in [name for name, _ in milter.told("message")[0]["fields"]]
+
+
+def test_it_hears_of_recipients_that_are_refused(filtered):
+    """And whatever it says of them changes nothing."""
+    world, milter = filtered()
+    with Client("127.0.0.1", world.port, source="127.0.20.1", hello="host.sender.test") as client:
+        assert client.command(f"MAIL FROM:<{CAROL}>").startswith("250")
+        refused = client.command("RCPT TO:<victim@tailspin.test> NOTIFY=NEVER")
+        assert client.command("RCPT TO:<one@contoso.test>").startswith("250")
+    told, = milter.told("refused")
+    assert (told["recipient"], told["parameters"]) == ("<victim@tailspin.test>", ["NOTIFY=NEVER"])
+    assert f'550 {told["macros"]["{rcpt_host}"]} {told["macros"]["{rcpt_addr}"]}' == refused and told["macros"]["i"]
+    assert [r["recipient"] for r in milter.told("rcpt")] == ["<one@contoso.test>"]
 
 
 @pytest.mark.parametrize("more", ["", "on-failure = accept"])

@@ -15,6 +15,7 @@ def tell(**what):
     sys.stdout.flush()
 
 
+@Milter.rejected_recipients
 class Obedient(Milter.Base):
     def macros(self, *names):
         return {name: self.getsymval(name) for name in names}
@@ -39,6 +40,9 @@ class Obedient(Milter.Base):
         return Milter.CONTINUE
 
     def envrcpt(self, recipient, *parameters):
+        if self.getsymval("{rcpt_mailer}") == "error":
+            tell(event="refused", recipient=recipient, parameters=parameters, macros=self.macros("i", "{rcpt_addr}", "{rcpt_host}"))
+            return Milter.REJECT
         tell(event="rcpt", recipient=recipient, parameters=parameters, macros=self.macros("i", "{rcpt_addr}"))
         if recipient.startswith("<nobody"):
             self.setreply("550", "5.1.1", "No such user, says the milter")

@@ -28,6 +28,7 @@ struct story {
     unsigned milters, connections;                         /* of the first */
     enum milter_on_failure on_failure;
     unsigned rcpts;            /* 0: one */
+    unsigned refused_rcpts;    /* told of before the others */
     unsigned messages;         /* 0: one; a refused or discarded one is no end */
     const char *outcome;       /* "", or where it was refused and how; several messages: separated by " | " */
     const char *header, *body; /* of the last; NULL: not looked at */
@@ -105,6 +106,26 @@ static const struct story stories[] = {
     {"skips the body", AT(MILTER_NO_BODY, {'s', STR("")}, CONTINUE), .outcome = "", .worked = 1},
     {"works on it", END({'p', STR("")}, {'p', STR("")}), .outcome = "", .worked = 1},
     {"works on MAIL", AT(MILTER_NO_MAIL, {'p', STR("")}, CONTINUE, CONTINUE), .outcome = "", .worked = 1},
+    /* recipients that we refuse */
+    {"does not ask for refused recipients", AT(MILTER_NO_RCPT, CONTINUE, CONTINUE), .refused_rcpts = 2,
+     .outcome = "", .worked = 1, .heard = "ODDDDRDDDEQ"},
+    {"asks for refused recipients",
+     {{.steps = STEPS_BUT(MILTER_NO_RCPT) | MILTER_WANTS_REFUSED_RCPT,
+       .says = {{'r', STR("")}, {'t', STR("")}, CONTINUE, CONTINUE}}},
+     .refused_rcpts = 2,
+     .outcome = "",
+     .worked = 1,
+     .heard = "ODDDDRDRDRDDDEQ"},
+    {"discards for a refused recipient",
+     {{.steps = STEPS_BUT(MILTER_NO_RCPT) | MILTER_WANTS_REFUSED_RCPT, .says = {{'d', STR("")}}}},
+     .refused_rcpts = 2,
+     .outcome = "message: discarded",
+     .heard = "ODDDDRAQ"},
+    {"fails at a refused recipient",
+     {{.steps = STEPS_BUT(MILTER_NO_RCPT) | MILTER_WANTS_REFUSED_RCPT, .says = {{'h', STR("X\0y\0")}}}},
+     .refused_rcpts = 1,
+     .outcome = "rcpt: " LATER,
+     .failures = 1},
     /* discarding */
     {"discards at MAIL", AT(MILTER_NO_MAIL | MILTER_NO_RCPT, {'d', STR("")}), .outcome = "message: discarded",
      .heard = "ODDDMAQ"},
@@ -308,6 +329,8 @@ static bool play_envelope(struct milters *chain, const struct story *s, struct a
     milters_mail(chain, from, 2, arena, &r);
     if (!passed("mail", &r, arena, out))
         return false;
+    for (unsigned i = 0; i < s->refused_rcpts; i++)
+        milters_refused_rcpt(chain, to, 1, arena, &r);
     for (unsigned i = 0; i < (s->rcpts ? s->rcpts : 1); i++) {
         milters_rcpt(chain, to, 1, arena, &r);
         if (!passed("rcpt", &r, arena, out))

@@ -116,7 +116,7 @@ static const struct {
     uint32_t version, actions, steps;
     const char *mail_symbols;
 } options[] = {
-    {BYTES("\0\0\0\6\0\0\1\xff\0\x1f\xff\xff"), true, 6, 0x1ff, 0x1ff7ff, NULL},
+    {BYTES("\0\0\0\6\0\0\1\xff\0\x1f\xff\xff"), true, 6, 0x1ff, 0x1fffff, NULL},
     {BYTES("\0\0\0\6\0\0\0\0\0\0\0\0"), true, 6, 0, 0, NULL},
     {BYTES("\0\0\0\6\0\0\0\0\0\0\0\0\0\0\0\2i {auth_authen}\0"), true, 6, 0, 0, "i {auth_authen}"},
     {BYTES("\0\0\0\6\0\0\0\0\0\0\0\0\0\0\0\2\0"), true, 6, 0, 0, ""},
@@ -158,7 +158,7 @@ static void test_offer(void **state) {
     struct buf out = {0};
     milter_write_offer(&out);
     assert_int_equal(out.len, 17);
-    assert_memory_equal(out.at, "\0\0\0\x0dO\0\0\0\6\0\0\1\xff\0\x1f\xf7\xff", 17);
+    assert_memory_equal(out.at, "\0\0\0\x0dO\0\0\0\6\0\0\1\xff\0\x1f\xff\xff", 17);
     buf_free(&out);
 }
 
