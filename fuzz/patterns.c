@@ -41,6 +41,35 @@ static void save(const struct pattern *p, struct buf *b) {
     }
 }
 
+/* The same entries as surges: what is taken is used, and reads back. */
+static void use_surges(const struct pattern_rules *r, const struct buf *entries) {
+    struct surge *s = surge_new(r), *again = surge_new(r);
+    struct arena *arena = arena_new(0);
+    struct buf b = {0}, once = {0};
+    struct surge_alert alert;
+    size_t damage, at = 0;
+    buf_str(&b, STR("SLSURGE2"));
+    if (entries->len > 32)
+        buf_add(&b, entries->at + 32, entries->len - 32);
+    if (!surge_restore(s, buf_view(&b), NOW, &damage) && damage > b.len)
+        abort();
+    surge_save(s, &once);
+    if (!surge_restore(again, buf_view(&once), NOW, &damage))
+        abort();
+    for (unsigned i = 0; i < 60; i++)
+        surge_event(
+            s,
+            &(struct surge_event){.tenant = STR("contoso"), .incoming = i % 2, .failing = 1000, .now = NOW},
+            arena, &alert);
+    while (surge_next_over(s, &at, NOW + 86400000, arena, &alert))
+        continue;
+    arena_free(arena);
+    buf_free(&b);
+    buf_free(&once);
+    surge_free(s);
+    surge_free(again);
+}
+
 /* Everybody who is known sends and is answered, and is asked about. */
 static void use(struct pattern *p) {
     struct arena *arena = arena_new(0);
@@ -74,7 +103,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     struct pattern_saved saved;
     size_t at = 0;
     (void)!pattern_restore(p, str_from(bytes, len), NOW, &saved);
-    (void)surge_restore(s, str_from(bytes, len), NOW);
+    (void)surge_restore(s, str_from(bytes, len), NOW, &at);
+    at = 0;
     pattern_free(p);
     p = pattern_new(&r, 1, NOW);
     pattern_save(p, &at, 1, NOW, &snapshot); /* a header, and an end to be cut off */
@@ -96,6 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     if (once.len != twice.len)
         abort();
     use(p);
+    use_surges(&r, &snapshot);
     buf_free(&snapshot);
     buf_free(&once);
     buf_free(&twice);

@@ -265,6 +265,16 @@ bool pattern_counts(struct pattern *p, enum pattern_kind kind, struct str name, 
     return true;
 }
 
+uint32_t pattern_sent(struct pattern *p, enum pattern_kind kind, struct str name, int64_t now) {
+    struct pattern_record *r = pattern_find(p, kind, name);
+    if (!r)
+        return 0;
+    record_advance(r, pattern_seconds(now), &p->rules);
+    uint32_t sent = record_count(r, WINDOW_DAY, COUNT_RECIPIENTS);
+    sent = sent > r->most[USUAL_DAY] ? sent : r->most[USUAL_DAY];
+    return sent > r->usual[USUAL_DAY] ? sent : r->usual[USUAL_DAY];
+}
+
 uint32_t pattern_failing(struct pattern *p, enum pattern_kind kind, struct str name, int64_t now) {
     struct pattern_record *r = name.len ? pattern_find(p, kind, name) : NULL;
     if (!r)

@@ -131,6 +131,9 @@ bool pattern_release(struct pattern *, enum pattern_kind, struct str name, int64
 bool pattern_counts(struct pattern *, enum pattern_kind, struct str name, int64_t now,
                     struct sender_counts *ret);
 
+/* To about how many recipients it has sent in a day lately: today, or the most that is usual. */
+uint32_t pattern_sent(struct pattern *, enum pattern_kind, struct str name, int64_t now);
+
 /* Of a thousand recipients of the last hour that had a final answer, how many don't exist or were refused as
  * spam; 1000 while there are fewer than twenty. For surge_event. */
 uint32_t pattern_failing(struct pattern *, enum pattern_kind, struct str name, int64_t now);
@@ -144,6 +147,7 @@ struct pattern_saved {
     uint64_t subjects, suspects;
     uint32_t seconds; /* since 2020, when it was written */
     bool damaged;     /* the rest was left out */
+    size_t end;       /* offset of its end, or of the damage */
     struct str rest;  /* what stands behind it */
 };
 /* Into an empty one. What is readable is taken. INVALID: written by a later version; CORRUPT: no snapshot. */

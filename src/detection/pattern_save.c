@@ -1,9 +1,13 @@
 /* The snapshot: what is known of each subject, so that a restart neither resets a threshold nor makes
  * everybody new. All integers little-endian.
- *   header:  "SLPATTRN", u16 version (1), u16 0, u64 seed of the keys, u32 second since 2020 when history
- * began, u32 second of the snapshot, u32 CRC32C of these 28 entries (entry.h), by type: 1 subject
- * (record_encode); 2 suspect: u8 kind, u8 sign, u64 since, u64 until, u16 length and name, u16 length and
- * reason; 3 the end: u64 number of subjects What follows damage is left out. */
+ *   header:  "SLPATTRN", u16 version (2), u16 0, u64 seed of the keys, u32 second since 2020 when history
+ *            began, u32 second of the snapshot, u32 CRC32C of these 28
+ *   entries (base/entry.h), by type:
+ *     1 subject (record_encode)
+ *     2 suspect: u8 kind, u8 sign, u64 since, u64 until, u16 length and name, u16 length and reason
+ *     3 the end: u64 number of subjects
+ * What follows damage is left out. Behind it stand the surges (surge_save.c), in version 1 without their
+ * windows. */
 #include "base/crc32c.h"
 #include "base/entry.h"
 #include "base/error.h"
@@ -11,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { HEADER = 32, VERSION = 1 };
+enum { HEADER = 32, VERSION = 2 };
 enum entry_type { ENTRY_SUBJECT = 1, ENTRY_SUSPECT = 2, ENTRY_END = 3 };
 static const char magic[8] = {'S', 'L', 'P', 'A', 'T', 'T', 'R', 'N'};
 
@@ -236,7 +240,7 @@ static int read_header(struct pattern *p, struct cursor *c, struct str bytes, st
     uint32_t crc = cursor_u32(c);
     if (!cursor_ok(c) || memcmp(m.at, magic, sizeof magic) != 0 || crc != crc32c(0, bytes.at, HEADER - 4))
         return SLUICE_ECORRUPT;
-    if (version != VERSION)
+    if (!version || version > VERSION)
         return SLUICE_EINVALID;
     p->seed = seed;
     if (born < p->born)
@@ -261,6 +265,7 @@ int pattern_restore(struct pattern *p, struct str bytes, int64_t now, struct pat
     int error = read_header(p, &c, bytes, ret);
     if (error)
         return error;
+    ret->end = HEADER;
     while (good && ret->damaged && next_entry(&c, &type, &body)) {
         switch (type) {
         case ENTRY_SUBJECT:
@@ -273,6 +278,7 @@ int pattern_restore(struct pattern *p, struct str bytes, int64_t now, struct pat
             good = type == ENTRY_END;
             ret->damaged = !good;
         }
+        ret->end = good ? bytes.len - c.left : ret->end;
     }
     ret->rest = str_from(c.at, ret->damaged ? 0 : c.left);
     return 0;

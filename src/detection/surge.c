@@ -1,48 +1,10 @@
 #include "detection/surge.h"
-#include "base/crc32c.h"
-#include "base/cursor.h"
-#include "base/map.h"
+#include "base/shell.h"
+#include "detection/surge_inside.h"
 #include "seeded_bug.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { STEPS = 3, STEP_MS = 600000, TOP = 6, NAME = 128, SAMPLES = 6, STEPS_A_DAY = 144, ORDINARY = 100 };
-
-enum share { SHARE_IN, SHARE_UNSENT, SHARE_FAILED, SHARE_UNKNOWN, SHARE_SPAM, SHARES };
-enum axis { AXIS_DOMAIN, AXIS_SENDER, AXIS_SERVER, AXES };
-
-/* The most frequent names, by the method of Space-Saving: none with over a sixth of all is missing. */
-struct top {
-    struct {
-        uint32_t hash, count;
-        char name[NAME];
-    } at[TOP];
-};
-
-struct step {
-    uint32_t counts[SHARES];
-    struct top tops[AXES];
-};
-
-struct tenant_reports {
-    char name[NAME];
-    int64_t step; /* number of the newest */
-    struct step steps[STEPS];
-    uint32_t usual; /* of half an hour, in sixteenths */
-    bool active;
-    enum surge_cause cause;
-    struct {
-        char trace_id[32], recipient[NAME], reply[NAME];
-    } samples[SAMPLES];
-    unsigned sampled;
-};
-_Static_assert(sizeof(struct tenant_reports) <= SURGE_BYTES, "SURGE_BYTES");
-
-struct surge {
-    struct pattern_rules rules;
-    struct map *tenants;
-};
 
 const char *surge_cause_word(enum surge_cause cause) {
     static const char *const words[] = {
@@ -76,15 +38,19 @@ void surge_configure(struct surge *s, const struct pattern_rules *rules) { s->ru
 
 /* ---- Counting ---- */
 
-static void keep(char *to, size_t size, struct str from) {
+void surge_keep(char *to, size_t size, struct str from) {
     struct str head = str_head(from, size - 1);
     memset(to, 0, size);
     if (head.len)
         memcpy(to, head.at, head.len);
 }
 
+uint32_t surge_hash(struct str name) {
+    return (uint32_t)str_hash_nocase(str_head(name, NAME - 1), 2); /* as it is kept */
+}
+
 static void top_add(struct top *t, struct str name) {
-    uint32_t hash = (uint32_t)str_hash_nocase(name, 2);
+    uint32_t hash = surge_hash(name);
     unsigned least = 0;
     if (!name.len)
         return;
@@ -97,8 +63,8 @@ static void top_add(struct top *t, struct str name) {
             least = i;
     }
     t->at[least].hash = hash;
-    t->at[least].count++;
-    keep(t->at[least].name, NAME, name);
+    t->at[least].missed = t->at[least].count++;
+    surge_keep(t->at[least].name, NAME, name);
 }
 
 static uint32_t total_of(const struct tenant_reports *r, enum share share) {
@@ -110,6 +76,17 @@ static uint32_t total_of(const struct tenant_reports *r, enum share share) {
 
 static uint32_t all_of(const struct tenant_reports *r) {
     return total_of(r, SHARE_IN) + total_of(r, SHARE_FAILED);
+}
+
+/* How many of the half hour are certainly of this name. */
+static uint32_t certain_of(const struct tenant_reports *r, enum axis axis, struct str name) {
+    uint32_t hash = surge_hash(name), sum = 0;
+    for (unsigned i = 0; i < STEPS * TOP; i++) {
+        const struct top_name *one = &r->steps[i / TOP].tops[axis].at[i % TOP];
+        if (one->count && one->hash == hash)
+            sum += one->count - one->missed;
+    }
+    return sum;
 }
 
 /* The most frequent of the half hour. */
@@ -145,6 +122,10 @@ static void learn_step(struct tenant_reports *r, const struct pattern_rules *rul
 
 static void advance(struct tenant_reports *r, int64_t now, const struct pattern_rules *rules) {
     int64_t step = now / STEP_MS;
+    if (step < r->step - STEPS_BACK) { /* what was counted is of a time that has not come */
+        memset(r->steps, 0, sizeof r->steps);
+        r->step = step;
+    }
     if (step <= r->step)
         return;
     if (step - r->step > 10 * STEPS_A_DAY)
@@ -201,18 +182,41 @@ static const char *const texts[] = {
 #undef X
 };
 
-static const char *const advice[] = {
-    [SURGE_MIXED] = "Look at the samples, and at `sluice trace` of the tenant's failed mail.",
-    [SURGE_SPOOFING] = "Nothing was sent through here. Publish SPF that ends in -all, sign with DKIM, and a "
-                       "DMARC policy of quarantine or reject, so that receivers refuse the forged mail "
-                       "instead of bouncing it.",
-    [SURGE_HARVEST] = "Look at the sender with `sluice sender show`; restrict it with `sluice sender "
-                      "restrict`, change its password, or have its list cleaned.",
-    [SURGE_SPAM] = "Look at who sends it with `sluice sender list` and `sluice trace`; restrict the sender, "
-                   "change its password, then release it.",
-    [SURGE_SERVER] = "Take the connector or the host out of use until its owner has found what sends there: "
-                     "`sluice sender restrict TENANT/NAME` stops a connector.",
-};
+/* What to do, with the commands as they are typed. */
+static struct str advice_of(struct arena *arena, enum surge_cause cause, const char *subject) {
+    struct str who = shell_word(arena, str_of(subject));
+    switch (cause) {
+    case SURGE_SPOOFING:
+        return STR(
+            "Nobody here sent it. Publish SPF that ends in -all, sign with DKIM, and a DMARC policy of "
+            "quarantine or reject, so that receivers refuse the forged mail instead of bouncing it.");
+    case SURGE_SERVER:
+        if (strchr(subject, '/'))
+            return str_printf(arena,
+                              "Have its owner find what sends there; until then nothing more comes from it "
+                              "after: sluice sender restrict %.*s",
+                              STR_FMT(who));
+        return str_printf(arena,
+                          "See what that address sends, and in whose name: sluice trace --from-ip %.*s "
+                          "--since 1h. Stop those senders: sluice sender restrict NAME",
+                          STR_FMT(who));
+    case SURGE_SPAM:
+    case SURGE_HARVEST:
+        if (subject[0])
+            return str_printf(arena,
+                              "Look: sluice sender show %.*s. Stop it: sluice sender restrict %.*s, and have "
+                              "its password changed%s; then: sluice sender release %.*s",
+                              STR_FMT(who), STR_FMT(who),
+                              cause == SURGE_HARVEST ? ", or its list of recipients cleaned" : "",
+                              STR_FMT(who));
+        return STR("See who sends it: sluice sender list, and the samples with sluice trace show ID. Stop "
+                   "each: sluice sender restrict NAME, and have the password changed.");
+    case SURGE_MIXED:
+        break;
+    }
+    return STR("Look at the samples: sluice trace show ID; and at all of it: sluice trace --status Failed "
+               "--since 1h.");
+}
 
 static struct str samples_text(const struct tenant_reports *r, struct arena *arena) {
     struct str text = STR("");
@@ -232,13 +236,13 @@ static void alert_of(const struct tenant_reports *r, struct arena *arena, struct
         .cause = r->active ? r->cause : cause,
         .subject = str_copy(arena, str_of(subject)),
         .count = all_of(r),
-        .advice = str_of(advice[r->active ? r->cause : cause]),
+        .advice = advice_of(arena, r->active ? r->cause : cause, subject),
         .samples = samples_text(r, arena),
     };
     ret->text = str_printf(
         arena,
         "%u reports of failed delivery in half an hour, where %u are usual: %s%s%s. %u came in, %u of these "
-        "for addresses that sent nothing; %u recipients failed, %u of them don't exist, and of %u the mail "
+        "for mail that nobody here sent; %u recipients failed, %u of them don't exist, and of %u the mail "
         "was spam",
         ret->count, r->usual / 16, texts[ret->cause], subject[0] ? ": " : "", subject, total_of(r, SHARE_IN),
         total_of(r, SHARE_UNSENT), total_of(r, SHARE_FAILED), total_of(r, SHARE_UNKNOWN),
@@ -261,7 +265,7 @@ static void make_room(struct surge *s) {
     free(map_remove(s->tenants, oldest));
 }
 
-static struct tenant_reports *reports_of(struct surge *s, struct str tenant, int64_t now) {
+struct tenant_reports *surge_tenant(struct surge *s, struct str tenant, int64_t now) {
     struct str key = tenant.len ? str_head(tenant, NAME - 1) : STR("-");
     struct tenant_reports *r = map_get(s->tenants, key);
     if (r)
@@ -269,7 +273,7 @@ static struct tenant_reports *reports_of(struct surge *s, struct str tenant, int
     if (map_count(s->tenants) >= SURGE_TENANTS)
         make_room(s);
     r = xcalloc(1, sizeof *r);
-    keep(r->name, sizeof r->name, str_head(tenant, NAME - 1));
+    surge_keep(r->name, sizeof r->name, str_head(tenant, NAME - 1));
     r->step = now / STEP_MS;
     map_put(s->tenants, key, r);
     return r;
@@ -278,27 +282,28 @@ static struct tenant_reports *reports_of(struct surge *s, struct str tenant, int
 static void add_event(struct tenant_reports *r, const struct surge_event *e) {
     struct step *step = &r->steps[r->step % STEPS];
     step->counts[SHARE_IN] += e->incoming;
-    step->counts[SHARE_UNSENT] += e->incoming && e->unsent;
     step->counts[SHARE_FAILED] += !e->incoming;
     step->counts[SHARE_UNKNOWN] += !e->incoming && e->kind == REPLY_UNKNOWN;
     step->counts[SHARE_SPAM] += !e->incoming && (e->bad || e->kind == REPLY_SPAM);
-    if (e->incoming)
+    if (e->incoming) {
         top_add(&step->tops[AXIS_DOMAIN], e->domain);
-    else {
+        top_add(&step->tops[AXIS_RECIPIENT], e->recipient);
+        step->counts[SHARE_UNSENT] += !e->sent || certain_of(r, AXIS_RECIPIENT, e->recipient) > e->sent;
+    } else {
         top_add(&step->tops[AXIS_SENDER], e->sender);
         top_add(&step->tops[AXIS_SERVER], e->connector.len ? e->connector : e->host);
     }
     unsigned at = r->sampled++ % SAMPLES;
-    keep(r->samples[at].trace_id, sizeof r->samples[at].trace_id, e->trace_id);
-    keep(r->samples[at].recipient, NAME, e->recipient);
-    keep(r->samples[at].reply, NAME, e->reply);
+    surge_keep(r->samples[at].trace_id, sizeof r->samples[at].trace_id, e->trace_id);
+    surge_keep(r->samples[at].recipient, NAME, e->recipient);
+    surge_keep(r->samples[at].reply, NAME, e->reply);
 }
 
 bool surge_event(struct surge *s, const struct surge_event *e, struct arena *arena, struct surge_alert *ret) {
     const char *subject;
     if (!e->incoming && !e->bad && e->failing < ORDINARY)
         return false;
-    struct tenant_reports *r = reports_of(s, e->tenant, e->now);
+    struct tenant_reports *r = surge_tenant(s, e->tenant, e->now);
     advance(r, e->now, &s->rules);
     add_event(r, e);
     if (!s->rules.apply || !is_surge(r, &s->rules))
@@ -326,44 +331,4 @@ bool surge_next_over(struct surge *s, size_t *at, int64_t now, struct arena *are
         return true;
     }
     return false;
-}
-
-/* ---- Over a restart ----
- * "SLSURGES", u32 number, then of each u16 length and name, u32 usual; u32 CRC32C of all before. */
-
-static const char magic[8] = {'S', 'L', 'S', 'U', 'R', 'G', 'E', 'S'};
-
-void surge_save(const struct surge *s, struct buf *b) {
-    size_t from = b->len;
-    struct str name;
-    void *value;
-    buf_add(b, magic, sizeof magic);
-    buf_u32(b, (uint32_t)map_count(s->tenants));
-    for (size_t at = 0; map_next(s->tenants, &at, &name, &value);) {
-        const struct tenant_reports *r = value;
-        struct str kept = str_of(r->name);
-        buf_u16(b, (uint16_t)kept.len);
-        buf_str(b, kept);
-        buf_u32(b, r->usual);
-    }
-    buf_u32(b, crc32c(0, b->at + from, b->len - from));
-}
-
-bool surge_restore(struct surge *s, struct str bytes, int64_t now) {
-    struct cursor c = cursor_of(bytes);
-    struct str m = cursor_bytes(&c, sizeof magic);
-    if (!cursor_ok(&c) || memcmp(m.at, magic, sizeof magic) != 0 || bytes.len < 16)
-        return false;
-    struct cursor tail = cursor_of(str_from_index(bytes, bytes.len - 4));
-    if (cursor_u32(&tail) != crc32c(0, bytes.at, bytes.len - 4))
-        return false;
-    uint32_t count = cursor_u32(&c);
-    for (uint32_t i = 0; i < count && i < SURGE_TENANTS; i++) {
-        struct str name = cursor_bytes(&c, cursor_u16(&c));
-        uint32_t usual = cursor_u32(&c);
-        if (!cursor_ok(&c) || name.len >= NAME || (name.len && memchr(name.at, 0, name.len)))
-            return false;
-        reports_of(s, name, now)->usual = usual;
-    }
-    return true;
 }

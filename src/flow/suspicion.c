@@ -33,12 +33,12 @@ struct note {
 
 /* ---- On the owner ---- */
 
-static bool has_sent(struct suspicion *s, const struct note *note, int64_t now) {
-    struct sender_counts counts;
+/* By all the names under which the report's recipient may have sent. */
+static uint32_t sent_by(struct suspicion *s, const struct note *note, int64_t now) {
+    uint64_t sent = 0;
     for (size_t i = 0; i < note->sender_count; i++)
-        if (pattern_counts(s->pattern, PATTERN_USER, note->senders[i], now, &counts) && counts.mail)
-            return true;
-    return false;
+        sent += pattern_sent(s->pattern, PATTERN_USER, note->senders[i], now);
+    return sent < UINT32_MAX ? (uint32_t)sent : UINT32_MAX;
 }
 
 static void take_reports(struct suspicion *s, struct note *note) {
@@ -46,8 +46,8 @@ static void take_reports(struct suspicion *s, struct note *note) {
         struct surge_event *e = &note->reports[i];
         struct surge_alert alert;
         if (e->incoming)
-            e->unsent = !has_sent(s, note, e->now);
-        if (e->incoming && !e->unsent && note->auto_reply)
+            e->sent = sent_by(s, note, e->now);
+        if (e->incoming && e->sent && note->auto_reply)
             continue;
         if (!e->incoming)
             e->failing = pattern_failing(s->pattern, PATTERN_USER, e->sender, e->now);
@@ -149,12 +149,15 @@ static void add_senders(struct note *note, const struct tenant *t, struct str ad
     }
 }
 
-static void add_incoming(struct note *note, const struct policy *policy, const struct tenant *t,
-                         const struct trace_id *id, struct str recipient, struct str reply) {
+/* Not those for the mails of alerts: they would make alerts of themselves. */
+static void add_incoming(struct note *note, const struct acceptance *a, const struct tenant *t,
+                         struct str recipient, struct str reply) {
+    const struct policy *policy = a->settings->policy;
+    struct str alerts_from = a->settings->alerts.settings.from;
     const struct tenant *owner = policy_tenant_of_domain(policy, address_split(recipient).domain);
     struct str address = str_copy(note->arena, recipient);
     t = t ? t : owner;
-    if (!t)
+    if (!t || address_same(recipient, alerts_from))
         return;
     note->reports = arena_new_of(note->arena, struct surge_event);
     note->report_count = 1;
@@ -162,7 +165,7 @@ static void add_incoming(struct note *note, const struct policy *policy, const s
         .tenant = str_copy(note->arena, t->name),
         .incoming = true,
         .domain = str_copy(note->arena, address_split(recipient).domain),
-        .trace_id = str_copy(note->arena, trace_id_str(id)),
+        .trace_id = str_copy(note->arena, trace_id_str(&a->id)),
         .recipient = address,
         .reply = str_copy(note->arena, reply),
         .now = clock_wall_ms(),
@@ -183,7 +186,7 @@ static void note_incoming(struct flow *flow, const struct acceptance *a) {
         return;
     mime_facts_of(a->arena, &a->content->header, &mime);
     note->auto_reply = !mime.delivery_report;
-    add_incoming(note, a->settings->policy, t, &a->id, to->address, STR("a report came in"));
+    add_incoming(note, a, t, to->address, STR("a report came in"));
     post(note);
 }
 
@@ -225,7 +228,7 @@ void suspicion_refused_rcpt(struct flow *flow, const struct acceptance *a, struc
     if (!note)
         return;
     if (a->outside && !a->reverse_path.len) {
-        add_incoming(note, a->settings->policy, NULL, &a->id, recipient, outcome_line(note->arena, why));
+        add_incoming(note, a, NULL, recipient, outcome_line(note->arena, why));
     } else if (!a->outside && a->by.tenant) {
         const struct connector *c = a->by.connector;
         note->answers[note->answer_count++] = (struct pattern_answer){

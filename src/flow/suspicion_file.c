@@ -16,25 +16,30 @@ void suspicion_read(struct suspicion *s, bool apply, struct log *log) {
     struct buf bytes __attribute__((cleanup(buf_free))) = {0};
     struct pattern_saved saved = {0};
     int64_t now = clock_wall_ms();
-    char subjects[24], suspects[24];
+    char subjects[24], suspects[24], offset[24];
+    size_t damage = 0;
     int error = state_file_read(s->path, FILE_MOST, &bytes);
     if (error == SLUICE_ENOTFOUND)
         return;
     if (!error)
         error = pattern_restore(s->pattern, buf_view(&bytes), now, &saved);
-    if (!error && !saved.damaged && !surge_restore(s->surge, saved.rest, now))
+    if (!error && !saved.damaged && !surge_restore(s->surge, saved.rest, now, &damage)) {
         saved.damaged = true;
+        saved.end += damage;
+    }
     if (error) {
         log_event(log, LOG_ERROR, "the patterns of senders can't be read: they are learned anew", "file",
                   s->path, "error", error_text(error), NULL);
         return;
     }
     snprintf(subjects, sizeof subjects, "%llu", (unsigned long long)saved.subjects);
+    snprintf(offset, sizeof offset, "%zu", saved.end);
     snprintf(suspects, sizeof suspects, "%llu", (unsigned long long)saved.suspects);
     log_event(log, saved.damaged ? LOG_ERROR : LOG_INFO,
               saved.damaged ? "the patterns of senders are damaged: what follows the damage is learned anew"
                             : "patterns of senders read",
-              "file", s->path, "senders", subjects, "suspicious", suspects, NULL);
+              "file", s->path, "senders", subjects, "suspicious", suspects, "offset",
+              saved.damaged ? offset : NULL, NULL);
     suspicion_show_all(s, apply);
 }
 

@@ -3,9 +3,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/outcome.h"
+#include "base/shell.h"
 #include "base/trace_id.h"
 #include "cmocka_setup.h"
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /* The check value of RFC 3720 B.4 and others' published ones. */
@@ -66,6 +68,36 @@ static void test_log_quotes(void **state) {
     close(fds[1]);
 }
 
+/* What a shell makes of the word is the name, whatever is in it. */
+static void test_shell_word(void **state) {
+    (void)state;
+    static const char *const names[] = {"bob@contoso.com",
+                                        "connector/contoso/on-prem/<>",
+                                        "a`touch x`@example.com",
+                                        "$(touch x)",
+                                        "it's",
+                                        "",
+                                        "\"a;touch x\"@example.com",
+                                        "a b",
+                                        "~root",
+                                        "*",
+                                        "a\\b",
+                                        "#x",
+                                        "!!"};
+    struct arena *arena = arena_new(0);
+    for (size_t i = 0; i < COUNT(names); i++) {
+        char got[100] = "";
+        struct str word = shell_word(arena, str_of(names[i]));
+        FILE *shell = popen(str_printf(arena, "printf %%s %.*s", STR_FMT(word)).at, "r");
+        assert_non_null(shell);
+        (void)!fread(got, 1, sizeof got - 1, shell);
+        assert_int_equal(pclose(shell), 0);
+        assert_string_equal(got, names[i]);
+    }
+    assert_true(str_eq(shell_word(arena, STR("bob@contoso.com")), STR("bob@contoso.com")));
+    arena_free(arena);
+}
+
 static void test_errors(void **state) {
     (void)state;
     assert_int_equal(error_from_errno(ENOSPC), SLUICE_EFULL);
@@ -79,6 +111,7 @@ int main(void) {
         cmocka_unit_test(test_crc32c),     cmocka_unit_test(test_times),
         cmocka_unit_test(test_trace_ids),  cmocka_unit_test(test_outcome_line),
         cmocka_unit_test(test_log_quotes), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_shell_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

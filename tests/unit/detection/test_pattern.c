@@ -1,5 +1,6 @@
 /* What is found of a sender, a connector, a tenant and a forward, and what is not; who is suspicious and
  * until when; eviction and the snapshot. */
+#include "base/crc32c.h"
 #include "base/error.h"
 #include "cmocka_setup.h"
 #include "detection/pattern.h"
@@ -492,6 +493,7 @@ static void test_snapshot(void **unused) {
     assert_int_equal(saved.subjects, 3);
     assert_int_equal(saved.suspects, 1);
     assert_true(str_eq(saved.rest, STR("rest")));
+    assert_int_equal(saved.end, b.len - 4);
     assert_non_null(pattern_suspicion(after.p, PATTERN_USER, STR("eve@contoso.com"), NOON));
     send_some(&after, &(struct mail){.sender = "bob@contoso.com", .bad = true}, 1);
     assert_non_null(find(&after, PATTERN_USER, CAUSE_SPAM_SHARE));
@@ -505,12 +507,40 @@ static void test_snapshot(void **unused) {
         struct pattern *p = pattern_new(&rules, 9, NOON);
         b.at[at] ^= 0x20;
         int error = pattern_restore(p, buf_view(&b), NOON, &saved);
-        assert_true(at < 32 ? error == SLUICE_ECORRUPT : error == 0 && saved.damaged);
+        assert_true(at < 32 ? error == SLUICE_ECORRUPT
+                            : error == 0 && saved.damaged && saved.end <= at && saved.end >= 32);
         b.at[at] ^= 0x20;
         pattern_free(p);
     }
     close_room(&r);
     close_room(&after);
+}
+
+/* A version, and the header's checksum made right. */
+static int restore_version(struct buf *b, uint8_t version) {
+    struct room after = new_room();
+    struct pattern_saved saved;
+    b->at[8] = (char)version;
+    uint32_t crc = crc32c(0, b->at, 28);
+    for (unsigned i = 0; i < 4; i++)
+        b->at[28 + i] = (char)(crc >> 8 * i & 0xff);
+    int error = pattern_restore(after.p, buf_view(b), NOON, &saved);
+    assert_true(error || (!saved.damaged && saved.subjects == 2));
+    close_room(&after);
+    return error;
+}
+
+static void test_versions(void **unused) {
+    (void)unused;
+    struct room r = new_room();
+    struct buf b __attribute__((cleanup(buf_free))) = {0};
+    live(&r, "bob@contoso.com", 3);
+    save(&r, &b, 100);
+    assert_int_equal(restore_version(&b, 1), 0);
+    assert_int_equal(restore_version(&b, 2), 0);
+    assert_int_equal(restore_version(&b, 3), SLUICE_EINVALID);
+    assert_int_equal(restore_version(&b, 0), SLUICE_EINVALID);
+    close_room(&r);
 }
 
 /* A clock that was ahead, by a year: what it wrote is left out. */
@@ -609,6 +639,7 @@ int main(void) {
         cmocka_unit_test(test_only_told),
         cmocka_unit_test(test_release),
         cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_versions),
         cmocka_unit_test(test_snapshot_of_the_future),
         cmocka_unit_test(test_next_day_is_new),
         cmocka_unit_test(test_tidy),

@@ -306,7 +306,6 @@ static void storm(struct day *d) {
     for (unsigned i = 0; d->minute >= STORM_AT && d->minute < STORM_AT + 90 && i < 40; i++)
         tell_surge(d, &(struct surge_event){.tenant = STR("tenant21"),
                                             .incoming = true,
-                                            .unsent = true,
                                             .domain = STR("tenant21.example"),
                                             .now = now_of(d)});
 }
@@ -338,6 +337,7 @@ static void open_all(struct day *d, int64_t now) {
     struct str why;
     struct limit_journal_report report;
     struct pattern_saved saved;
+    size_t damage;
     const struct limit_desk_options options = {"/limits", simdisk_io(d->disk), SENDERS + 1000, now};
     assert_int_equal(limit_desk_open(&options, d->arena, &why, &report, &d->desk), 0);
     d->pattern = pattern_new(&d->rules, 7, now);
@@ -346,7 +346,7 @@ static void open_all(struct day *d, int64_t now) {
         return;
     assert_int_equal(pattern_restore(d->pattern, buf_view(&d->snapshot), now, &saved), 0);
     assert_false(saved.damaged);
-    assert_true(surge_restore(d->surge, saved.rest, now));
+    assert_true(surge_restore(d->surge, saved.rest, now, &damage));
 }
 
 static void close_all(struct day *d) {
