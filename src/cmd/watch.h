@@ -23,7 +23,7 @@ struct watch_target {
     bool beyond[2];   /* it is one of those that share one */
 };
 enum watch_tells { WATCH_LISTED, WATCH_UNCONFIRMED };
-enum watch_said { WATCH_SAID_NOTHING, WATCH_SAID_BELIEVED, WATCH_SAID_NOT };
+enum watch_said { WATCH_SAID_NOTHING, WATCH_SAID_BELIEVED, WATCH_SAID_PARTLY, WATCH_SAID_NOT };
 
 struct watch {
     struct daemon *daemon;

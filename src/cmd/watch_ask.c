@@ -51,17 +51,18 @@ static void look_up(struct watch *w, struct str name, enum dns_type type, struct
 
 /* Whether a list is believed is logged when it changes. */
 static void log_belief(struct watch *w, size_t list) {
+    static const char *const texts[] = {[WATCH_SAID_BELIEVED] = "blocklist answers as it should",
+                                        [WATCH_SAID_PARTLY] = "blocklist is believed of one family only",
+                                        [WATCH_SAID_NOT] = "blocklist is not believed"};
     struct str why;
     bool believed = blocklist_believed(w->lists, list, &why);
-    enum watch_said now = believed ? WATCH_SAID_BELIEVED : WATCH_SAID_NOT;
-    bool untried = !believed && str_eq(why, STR("not tried yet"));
-    if (untried || w->said[list] == now)
+    enum watch_said now = !believed ? WATCH_SAID_NOT : why.len ? WATCH_SAID_PARTLY : WATCH_SAID_BELIEVED;
+    if ((!believed && str_eq(why, STR("not tried yet"))) || w->said[list] == now)
         return;
     struct arena *arena = arena_new(0);
-    log_event(w->daemon->log, believed ? LOG_INFO : LOG_WARNING,
-              believed ? "blocklist answers as it should" : "blocklist is not believed", "list",
+    log_event(w->daemon->log, believed ? LOG_INFO : LOG_WARNING, texts[now], "list",
               str_c(arena, w->settings->blocklists.lists[list].name), "why",
-              believed ? NULL : str_c(arena, why), NULL);
+              why.len ? str_c(arena, why) : NULL, NULL);
     w->said[list] = (unsigned char)now;
     arena_free(arena);
 }

@@ -77,9 +77,11 @@ int64_t watch_listings(const struct watch *w, const struct ip *ip, struct arena 
 static struct str list_state(const struct watch *w, const struct watch_target *t, size_t l,
                              const struct blocklist_entry *entry, struct str *ret_why) {
     const struct blocklist *list = &w->settings->blocklists.lists[l];
-    bool believed = blocklist_believed(w->lists, l, ret_why);
-    if (!blocklist_covers(list, &t->ip))
+    bool believed = blocklist_believed_of(w->lists, l, t->listed_at - 1, ret_why);
+    if (!blocklist_covers(list, &t->ip)) {
+        *ret_why = STR("");
         return STR("other family");
+    }
     if (entry->listed)
         return STR("listed");
     if (entry->forgotten)

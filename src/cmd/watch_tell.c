@@ -179,7 +179,8 @@ static bool heard_all(const struct watch *w, const struct watch_target *t) {
         struct blocklist_entry entry = {0};
         struct str why;
         bool listed = watch_listed(w, t, i, &entry), asks = blocklist_covers(list, &t->ip);
-        bool gone = !blocklist_believed(w->lists, i, &why) && !str_eq(why, STR("not tried yet"));
+        bool gone =
+            !blocklist_believed_of(w->lists, i, t->listed_at - 1, &why) && !str_eq(why, STR("not tried yet"));
         if (asks && !listed && !entry.answered && !gone)
             return false;
     }

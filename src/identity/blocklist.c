@@ -56,6 +56,16 @@ struct str blocklist_test_query(struct arena *arena, const struct blocklist *lis
                       STR_FMT(list->zone));
 }
 
+struct ip blocklist_stranger(bool v6, size_t number) {
+    static const struct str texts[2][BLOCKLIST_STRANGERS] = {
+        {STR("193.0.14.129"), STR("192.5.5.241"), STR("199.7.83.42")},
+        {STR("2001:7fd::1"), STR("2001:500:2f::f"), STR("2001:500:9f::42")},
+    };
+    struct ip ip;
+    (void)ip_parse(texts[v6][number], &ip);
+    return ip;
+}
+
 struct str blocklist_removal(struct arena *arena, const struct blocklist *list, const struct ip *ip) {
     ptrdiff_t at = str_index(list->removal, '%');
     char text[IP_TEXT_SIZE];

@@ -3,8 +3,8 @@
  * Pure: the clock (milliseconds, any one clock) is passed in, answers come as struct dns_answer; whoever asks
  * the DNS is elsewhere. Touched by one worker. What is no answer of the list - a DNS that fails, "you asked
  * too much", an open resolver, a list that lists everything or is gone - neither lists nor delists: an answer
- * that would change anything counts only when the list has then told its test addresses apart, and says so
- * again.
+ * that would change anything counts only when the list has then told its test addresses apart, knows nothing
+ * of a stranger, and says so again. Each family has its trial: a list without IPv6 is still one for IPv4.
  */
 #pragma once
 #include "rt/resolver.h"
@@ -44,6 +44,10 @@ bool blocklist_covers(const struct blocklist *, const struct ip *);
 struct str blocklist_query(struct arena *, const struct blocklist *, const struct ip *);
 /* The addresses that every list has, and has not (RFC 5782 5), of one family. */
 struct str blocklist_test_query(struct arena *, const struct blocklist *, bool v6, bool listed);
+/* Addresses that are on no list: they send no mail (root servers of the DNS). A wildcard over a zone that has
+ * the test address leaves the other test address out (RFC 4592 2.2.2), so only these show it. */
+enum { BLOCKLIST_STRANGERS = 3 };
+struct ip blocklist_stranger(bool v6, size_t number);
 /* The page to go to; "" when the list has none. */
 struct str blocklist_removal(struct arena *, const struct blocklist *, const struct ip *);
 
@@ -82,12 +86,12 @@ extern const struct blocklist_pace blocklist_usual_pace; /* an hour, a second */
  * doubles up to the last. */
 enum { BLOCKLIST_TRIAL_ROUNDS = 6, BLOCKLIST_PAUSE_ROUNDS = 1, BLOCKLIST_PAUSE_MOST_ROUNDS = 24 };
 
-enum blocklist_step { BLOCKLIST_TRY_LISTED, BLOCKLIST_TRY_CLEAR, BLOCKLIST_ASK };
+enum blocklist_step { BLOCKLIST_TRY_LISTED, BLOCKLIST_TRY_CLEAR, BLOCKLIST_TRY_STRANGER, BLOCKLIST_ASK };
 
 /* A question to put to the DNS now. */
 struct blocklist_question {
     enum blocklist_step step;
-    size_t list, address; /* indices; `address` with BLOCKLIST_ASK */
+    size_t list, address; /* indices; `address` with BLOCKLIST_ASK, and the stranger's number */
     bool v6;              /* of the test address */
 };
 
@@ -100,8 +104,10 @@ struct blocklist_watch *blocklist_watch_new(const struct blocklist *, size_t lis
                                             size_t address_count, const struct blocklist_pace *,
                                             uint64_t seed, int64_t now, const struct blocklist_watch *old);
 struct blocklist_watch *blocklist_watch_free(struct blocklist_watch *); /* NULL is fine */
-/* The next question that is due. False: none is; *ret_when is when to come again. A question that was given
- * out counts as asked, whether an answer comes or not. */
+/* The next question that is due. Addresses that were never asked about go first, then the others, the longest
+ * unasked first; where a round takes long, what is listed is asked about in between. False: none is;
+ * *ret_when is when to come again. A question that was given out counts as asked, whether an answer comes or
+ * not. */
 bool blocklist_next(struct blocklist_watch *, int64_t now, struct blocklist_question *ret, int64_t *ret_when);
 /* Its name, for an A look-up; for TXT after NOW_LISTED. */
 struct str blocklist_question_name(const struct blocklist_watch *, const struct blocklist_question *,
@@ -124,5 +130,7 @@ struct blocklist_entry {
 };
 struct blocklist_entry blocklist_entry(const struct blocklist_watch *, size_t list, size_t address,
                                        int64_t now);
-/* Is it believed at present, and if not why. */
+/* Is it believed at present, and if not why; true with a why: of one family only. */
 bool blocklist_believed(const struct blocklist_watch *, size_t list, struct str *ret_why);
+/* The same for one address. */
+bool blocklist_believed_of(const struct blocklist_watch *, size_t list, size_t address, struct str *ret_why);

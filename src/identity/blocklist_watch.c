@@ -11,14 +11,16 @@ struct entry {
     bool listed;
     size_t doubt; /* an answer said otherwise: the number of the trial that has to pass before it counts; 0:
                      none */
+    int64_t asked;
     int64_t since;
     int64_t answered; /* when the list was last believed about it */
     char *text;       /* ours, or NULL */
 };
 
-/* A trial of a family: what its two test addresses said. */
+/* A trial of a family: its two test addresses, and strangers until one is not on the list. */
 struct trial {
-    bool wanted, listed_done, clear_done;
+    bool wanted, listed_done, clear_done, stranger_done, failed;
+    size_t stranger;
 };
 
 struct list_state {
@@ -29,10 +31,12 @@ struct list_state {
     int64_t free_at;    /* the gap */
     int64_t trial_due;
     struct trial trials[2];
-    bool believed;
-    size_t passed; /* trials */
-    size_t again;  /* the address to ask after the trial, + 1; 0: none */
-    int64_t pause; /* 0: it answers */
+    bool has[2];      /* addresses of IPv4, of IPv6 */
+    bool believes[2]; /* as of the last trial */
+    size_t passed[2]; /* trials */
+    size_t again;     /* the address to ask after the trial, + 1; 0: none */
+    bool between;     /* the last question was about one that is listed, out of its turn */
+    int64_t pause;    /* 0: it answers */
     struct str why;
     char why_text[BLOCKLIST_TEXT_MAX];
 };
@@ -68,8 +72,8 @@ static void set_text(struct entry *e, struct str text) {
 
 static void begin_trial(struct blocklist_watch *w, size_t number, int64_t now) {
     struct list_state *s = &w->states[number];
-    s->trials[0] = (struct trial){.wanted = w->lists[number].v4};
-    s->trials[1] = (struct trial){.wanted = w->lists[number].v6};
+    for (int v6 = 0; v6 < 2; v6++)
+        s->trials[v6] = (struct trial){.wanted = s->has[v6]};
     s->trial_due = now + BLOCKLIST_TRIAL_ROUNDS * w->pace.round_ms;
 }
 
@@ -78,8 +82,10 @@ static void open_list(struct blocklist_watch *w, size_t number, int64_t now) {
     s->entries = xcalloc(w->address_count + 1, sizeof *s->entries);
     s->order = xcalloc(w->address_count + 1, sizeof *s->order);
     for (size_t i = 0; i < w->address_count; i++)
-        if (blocklist_covers(&w->lists[number], &w->addresses[i]))
+        if (blocklist_covers(&w->lists[number], &w->addresses[i])) {
             s->order[s->order_count++] = i;
+            s->has[!ip_is_v4(&w->addresses[i])] = true;
+        }
     s->step = s->order_count ? w->pace.round_ms / (int64_t)s->order_count : w->pace.round_ms;
     s->step = s->step < w->pace.gap_ms ? w->pace.gap_ms : s->step;
     s->turn = now;
@@ -87,6 +93,8 @@ static void open_list(struct blocklist_watch *w, size_t number, int64_t now) {
     s->why = STR("not tried yet");
     begin_trial(w, number, now);
 }
+
+static bool believed(const struct list_state *s) { return s->believes[0] || s->believes[1]; }
 
 static void set_why(struct list_state *s, struct str why) {
     why = str_head(why, sizeof s->why_text);
@@ -97,7 +105,7 @@ static void set_why(struct list_state *s, struct str why) {
 
 /* A list that refuses is not asked sooner for a reload. */
 static void take_over_pause(struct list_state *s, const struct list_state *from, int64_t now) {
-    if (!from->pause || from->believed)
+    if (!from->pause || believed(from))
         return;
     s->pause = from->pause;
     s->free_at = from->free_at < now + from->pause ? from->free_at : now + from->pause;
@@ -107,6 +115,7 @@ static void take_over_pause(struct list_state *s, const struct list_state *from,
 /* Times in the future are of a clock that was set back. */
 static void take_over_entry(struct entry *to, const struct entry *from, int64_t now) {
     to->answered = from->answered < now ? from->answered : now;
+    to->asked = from->asked < now ? from->asked : now;
     if (!from->listed)
         return;
     to->listed = true, to->since = from->since < now ? from->since : now;
@@ -132,6 +141,33 @@ static void take_over(struct blocklist_watch *w, const struct blocklist_watch *o
     map_free(places);
 }
 
+struct place {
+    size_t address;
+    int64_t asked;
+    uint64_t any;
+};
+
+static int by_turn(const void *a, const void *b) {
+    const struct place *x = a, *y = b;
+    if (x->asked != y->asked)
+        return x->asked < y->asked ? -1 : 1;
+    return (x->any > y->any) - (x->any < y->any);
+}
+
+/* A round may take a day: after a reload it goes on where it was, new addresses first; after a restart, which
+ * forgets whose turn it was, it begins anywhere. */
+static void put_in_order(struct blocklist_watch *w, size_t number, int64_t now) {
+    struct list_state *s = &w->states[number];
+    struct place *places = xcalloc(s->order_count + 1, sizeof *places);
+    for (size_t i = 0; i < s->order_count; i++)
+        places[i] = (struct place){s->order[i], s->entries[s->order[i]].asked,
+                                   mix(w->seed ^ (uint64_t)now, s->order[i])};
+    qsort(places, s->order_count, sizeof *places, by_turn);
+    for (size_t i = 0; i < s->order_count; i++)
+        s->order[i] = places[i].address;
+    free(places);
+}
+
 struct blocklist_watch *blocklist_watch_new(const struct blocklist *lists, size_t list_count,
                                             const struct ip *addresses, size_t address_count,
                                             const struct blocklist_pace *pace, uint64_t seed, int64_t now,
@@ -148,6 +184,8 @@ struct blocklist_watch *blocklist_watch_new(const struct blocklist *lists, size_
         open_list(w, i, now);
     if (old)
         take_over(w, old, now);
+    for (size_t i = 0; i < list_count; i++)
+        put_in_order(w, i, now);
     return w;
 }
 
@@ -171,13 +209,46 @@ struct blocklist_watch *blocklist_watch_free(struct blocklist_watch *w) {
 static bool next_trial(const struct list_state *s, struct blocklist_question *ret) {
     for (int v6 = 0; v6 < 2; v6++) {
         const struct trial *t = &s->trials[v6];
-        if (!t->wanted || (t->listed_done && t->clear_done))
+        if (!t->wanted || t->failed || t->stranger_done)
             continue;
-        ret->step = t->listed_done ? BLOCKLIST_TRY_CLEAR : BLOCKLIST_TRY_LISTED;
+        ret->step = !t->listed_done  ? BLOCKLIST_TRY_LISTED
+                    : !t->clear_done ? BLOCKLIST_TRY_CLEAR
+                                     : BLOCKLIST_TRY_STRANGER;
         ret->v6 = v6 != 0;
+        ret->address = t->stranger;
         return true;
     }
     return false;
+}
+
+static bool family_of(const struct blocklist_watch *w, size_t address) {
+    return !ip_is_v4(&w->addresses[address]);
+}
+
+/* Where a round takes long: one that is listed, and not asked about for as long as a round should take, every
+ * other time. */
+static bool out_of_turn(struct blocklist_watch *w, struct list_state *s, int64_t now, size_t *ret) {
+    bool found = false;
+    s->between = !s->between;
+    if (!s->between || s->step * (int64_t)s->order_count <= 2 * w->pace.round_ms)
+        return false;
+    for (size_t i = 0; i < s->order_count; i++) {
+        const struct entry *e = &s->entries[s->order[i]];
+        if (e->listed && now - e->asked >= w->pace.round_ms && s->believes[family_of(w, s->order[i])] &&
+            (!found || e->asked < s->entries[*ret].asked))
+            *ret = s->order[i], found = true;
+    }
+    return found;
+}
+
+/* The next in order, of a family that the list is believed about. */
+static size_t in_turn(struct blocklist_watch *w, struct list_state *s) {
+    size_t address;
+    do {
+        address = s->order[s->next];
+        s->next = (s->next + 1) % s->order_count;
+    } while (!s->believes[family_of(w, address)]);
+    return address;
 }
 
 /* When the list may be asked again, and has something to be asked. */
@@ -188,9 +259,9 @@ static int64_t due(const struct blocklist_watch *w, const struct list_state *s) 
         return INT64_MAX;
     if (next_trial(s, &unused))
         when = 0;
-    else if (s->believed && s->again)
+    else if (believed(s) && s->again)
         when = 0;
-    else if (s->believed && s->turn < when) {
+    else if (believed(s) && s->turn < when) {
         int64_t room = s->step - w->pace.gap_ms;
         int64_t jitter = room > 0 ? (int64_t)(mix(w->seed ^ (uint64_t)s->turn, s->next) % (uint64_t)room) : 0;
         when = s->turn + jitter < when ? s->turn + jitter : when;
@@ -212,11 +283,12 @@ static void give_out(struct blocklist_watch *w, size_t number, int64_t now, stru
     if (s->again) {
         ret->address = s->again - 1;
         s->again = 0;
-        return;
+    } else {
+        if (!out_of_turn(w, s, now, &ret->address))
+            ret->address = in_turn(w, s);
+        s->turn = (s->turn + s->step > now - s->step ? s->turn : now - s->step) + s->step;
     }
-    ret->address = s->order[s->next];
-    s->next = (s->next + 1) % s->order_count;
-    s->turn = (s->turn + s->step > now - s->step ? s->turn : now - s->step) + s->step;
+    s->entries[ret->address].asked = now;
 }
 
 bool blocklist_next(struct blocklist_watch *w, int64_t now, struct blocklist_question *ret,
@@ -240,6 +312,10 @@ struct str blocklist_question_name(const struct blocklist_watch *w, const struct
     const struct blocklist *list = &w->lists[q->list];
     if (q->step == BLOCKLIST_ASK)
         return blocklist_query(arena, list, &w->addresses[q->address]);
+    if (q->step == BLOCKLIST_TRY_STRANGER) {
+        struct ip ip = blocklist_stranger(q->v6, q->address);
+        return blocklist_query(arena, list, &ip);
+    }
     return blocklist_test_query(arena, list, q->v6, q->step == BLOCKLIST_TRY_LISTED);
 }
 
@@ -251,10 +327,30 @@ static void pause(struct blocklist_watch *w, size_t number, struct str why, int6
     int64_t most = BLOCKLIST_PAUSE_MOST_ROUNDS * w->pace.round_ms;
     s->pause = s->pause ? s->pause * 2 : BLOCKLIST_PAUSE_ROUNDS * w->pace.round_ms;
     s->pause = s->pause > most ? most : s->pause;
-    s->believed = false;
+    s->believes[0] = s->believes[1] = false;
     s->free_at = now + s->pause;
     set_why(s, why);
     begin_trial(w, number, now);
+}
+
+/* All that was asked has been answered: a family that failed is left out until the next trial. */
+static void conclude(struct blocklist_watch *w, size_t number, int64_t now) {
+    struct list_state *s = &w->states[number];
+    size_t wanted = 0, failed = 0;
+    for (int v6 = 0; v6 < 2; v6++)
+        wanted += s->trials[v6].wanted, failed += s->trials[v6].failed;
+    if (failed == wanted) {
+        pause(w, number,
+              STR("it does not list the test address: the list is gone, or closed to this resolver"), now);
+        return;
+    }
+    for (int v6 = 0; v6 < 2; v6++) {
+        s->believes[v6] = s->trials[v6].wanted && !s->trials[v6].failed;
+        s->passed[v6] += s->believes[v6];
+    }
+    if (failed)
+        set_why(s, STR("it does not list the test address of this family"));
+    s->pause = 0;
 }
 
 static void answer_trial(struct blocklist_watch *w, const struct blocklist_question *q,
@@ -262,21 +358,22 @@ static void answer_trial(struct blocklist_watch *w, const struct blocklist_quest
     struct list_state *s = &w->states[q->list];
     struct trial *t = &s->trials[q->v6];
     struct blocklist_question unused;
-    bool wants_listed = q->step == BLOCKLIST_TRY_LISTED;
-    bool good = wants_listed ? reading->state == BLOCKLIST_LISTED : reading->state == BLOCKLIST_CLEAR;
-    if (!good) {
-        struct str why = reading->text;
-        if (reading->state == BLOCKLIST_CLEAR)
-            why = STR("it does not list the test address: the list is gone, or closed to this resolver");
-        else if (reading->state == BLOCKLIST_LISTED)
-            why = STR("it lists everything");
-        pause(w, q->list, why, now);
+    bool listed = reading->state == BLOCKLIST_LISTED;
+    if (!listed && reading->state != BLOCKLIST_CLEAR) {
+        pause(w, q->list, reading->text, now);
         return;
     }
     s->free_at = now + w->pace.gap_ms;
-    *(wants_listed ? &t->listed_done : &t->clear_done) = true;
+    if (q->step == BLOCKLIST_TRY_LISTED)
+        *(listed ? &t->listed_done : &t->failed) = true;
+    else if (!listed)
+        *(q->step == BLOCKLIST_TRY_CLEAR ? &t->clear_done : &t->stranger_done) = true;
+    else if (q->step == BLOCKLIST_TRY_CLEAR || ++t->stranger == BLOCKLIST_STRANGERS) {
+        pause(w, q->list, STR("it lists everything"), now);
+        return;
+    }
     if (!next_trial(s, &unused))
-        s->believed = true, s->pause = 0, s->passed++;
+        conclude(w, q->list, now);
 }
 
 enum blocklist_change blocklist_answer(struct blocklist_watch *w, const struct blocklist_question *q,
@@ -289,9 +386,10 @@ enum blocklist_change blocklist_answer(struct blocklist_watch *w, const struct b
     }
     struct list_state *s = &w->states[q->list];
     struct entry *e = &s->entries[q->address];
+    bool v6 = family_of(w, q->address);
     if (reading.state == BLOCKLIST_REFUSED || reading.state == BLOCKLIST_BROKEN)
         pause(w, q->list, reading.text, now);
-    if (!s->believed || reading.state == BLOCKLIST_UNASKED)
+    if (!s->believes[v6] || reading.state == BLOCKLIST_UNASKED)
         return BLOCKLIST_SAME;
     bool listed = reading.state == BLOCKLIST_LISTED;
     if (listed == e->listed) {
@@ -299,10 +397,10 @@ enum blocklist_change blocklist_answer(struct blocklist_watch *w, const struct b
         return BLOCKLIST_SAME;
     }
 #ifdef SLUICE_SEEDED_BUG_BLOCKLIST_UNTRIED
-    e->doubt = s->passed;
+    e->doubt = s->passed[v6];
 #endif
-    if (!e->doubt || s->passed < e->doubt) { /* is the list still one? */
-        e->doubt = s->passed + 1;
+    if (!e->doubt || s->passed[v6] < e->doubt) { /* is the list still one? */
+        e->doubt = s->passed[v6] + 1;
         s->again = q->address + 1;
         begin_trial(w, q->list, now);
         return BLOCKLIST_SAME;
@@ -342,6 +440,16 @@ struct blocklist_entry blocklist_entry(const struct blocklist_watch *w, size_t l
 }
 
 bool blocklist_believed(const struct blocklist_watch *w, size_t list, struct str *ret_why) {
-    *ret_why = w->states[list].believed ? STR("") : w->states[list].why;
-    return w->states[list].believed;
+    const struct list_state *s = &w->states[list];
+    bool of_all = s->believes[0] >= s->has[0] && s->believes[1] >= s->has[1];
+    *ret_why = of_all && believed(s) ? STR("") : s->why;
+    return believed(s);
+}
+
+bool blocklist_believed_of(const struct blocklist_watch *w, size_t list, size_t address,
+                           struct str *ret_why) {
+    const struct list_state *s = &w->states[list];
+    bool good = s->believes[family_of(w, address)];
+    *ret_why = good ? STR("") : s->why;
+    return good;
 }

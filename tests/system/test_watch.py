@@ -165,7 +165,7 @@ def knot(folder):
     zones = {"test": "".join(f"{line}\n" for line in zone().splitlines() if " IN " in line).replace(" IN ", " 1 IN ") + "mail1.sluice.test. 1 A 192.0.2.17\nmail2.sluice.test. 1 A 192.0.2.18\nmail3.sluice.test. 1 AAAA 2001:db8:25::10\nmail4.sluice.test. 1 A 198.51.100.9\n",
              "bl.example": "2.0.0.127 1 A 127.0.0.2\n2.0.0.0.0.0.f.7.f.f.f.f" + ".0" * 20 + " 1 A 127.0.0.2\n", "in-addr.arpa": "", "ip6.arpa": "",
              "2.0.192.in-addr.arpa": "17 1 PTR mail1.sluice.test.\n18 1 PTR mail2.sluice.test.\n", "100.51.198.in-addr.arpa": "9 1 PTR mail4.sluice.test.\n",
-             "8.b.d.0.1.0.0.2.ip6.arpa": f"{reverse(V6)}. 1 PTR mail3.sluice.test.\n"}
+             "wild.example": "* 1 A 127.0.0.2\n2.0.0.127 1 A 127.0.0.2\n", "8.b.d.0.1.0.0.2.ip6.arpa": f"{reverse(V6)}. 1 PTR mail3.sluice.test.\n"}
     for name, text in zones.items():
         (folder / f"{name}.zone").write_text(f"$ORIGIN {name}.\n" + soa + text)
     server = zone_server.ZoneServer(folder / "knot", "127.0.0.1", port, {name: folder / f"{name}.zone" for name in zones}, update=True).start()
@@ -175,13 +175,15 @@ def knot(folder):
 
     extra = GATE + f"""
         blocklists {{ {FAST} }}
-        blocklist "Knot" {{ zone = "bl.example"  families = {{ipv4, ipv6}} }}"""
+        blocklist "Knot" {{ zone = "bl.example"  families = {{ipv4, ipv6}} }}
+        blocklist "Wild" {{ zone = "wild.example" }}"""
     try:
         with watched(folder, extra, normal=(NORMAL, OTHER, V6), dns=f'servers = {{"127.0.0.1@{port}"}}  timeout = 2s') as world:
             daemon = world.daemon
             world.start("fabrikam.test")
             until(lambda: all(daemon.rows("source", "show", ip)[0]["fcrdns"]["state"] == "confirmed" for ip in (NORMAL, OTHER, V6, RISKY)))
             daemon.wait_log("blocklist answers as it should list=Knot")
+            daemon.wait_log('blocklist is not believed list=Wild why="it lists everything"')  # though 127.0.0.1 is not on it: the name of 127.0.0.2 ends the wildcard
             update(f"update add {entry(V6, 'bl.example')}. 1 A 127.0.0.4", f'update add {entry(V6, "bl.example")}. 1 TXT "an infected host, {V6}"')
             update(f"update delete {reverse(NORMAL)}. PTR")
             rests(world, V6, f"listed by Knot: an infected host, {V6}")
@@ -219,15 +221,16 @@ class Lying:
     NOT_OURS = staticmethod(lambda name: "203.0.113.80")
     GONE = staticmethod(lambda name: "NXDOMAIN")
     BROKEN = staticmethod(lambda name: "SERVFAIL")
+    WILDCARD = staticmethod(lambda name: "NXDOMAIN" if name.startswith(("1.0.0.127.", "1.0.0.0.0.0.f.7.f.f.f.f.")) else "127.0.0.2")
 
 
 LIARS = {"everything": (Lying.EVERYTHING, "it lists everything"), "too-much": (Lying.TOO_MUCH, "it was asked too much"),
          "open": (Lying.OPEN_RESOLVER, "it does not answer public resolvers"), "parked": (Lying.NOT_OURS, "it answers with an address of the Internet"),
-         "gone": (Lying.GONE, "the list is gone"), "broken": (Lying.BROKEN, "")}
+         "gone": (Lying.GONE, "the list is gone"), "broken": (Lying.BROKEN, ""), "wildcard": (Lying.WILDCARD, "it lists everything")}
 
 
 def liars(folder):
-    """Six lists that lie each in its way, and one that starts to after a while: nobody rests, each is said once, and left alone."""
+    """Seven lists that lie each in its way, and one that starts to after a while: nobody rests, each is said once, and left alone."""
     lists = "".join(f'blocklist "{n}" {{ zone = "{n}.test"  families = {{ipv4, ipv6}} }}\n' for n in LIARS)
     with watched(folder, NOT_ASKED + f"blocklists {{ {FAST} }}\n{BL}\n{lists}", normal=(NORMAL, OTHER, V6)) as world:
         net, daemon = world.net, world.daemon

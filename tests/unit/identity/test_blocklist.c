@@ -132,7 +132,7 @@ static void test_readings(void **state) {
 /* ---- the watch, by a virtual clock ---- */
 
 /* What a list answers to the address that is listed (or to none), and to its test addresses. */
-enum temper { HONEST, EVERYTHING, NOTHING, SILENT, TOO_MUCH, PARKED };
+enum temper { HONEST, EVERYTHING, WILDCARD, NO_V6, NOTHING, SILENT, TOO_MUCH, PARKED };
 
 struct world {
     struct blocklist lists[2];
@@ -163,6 +163,10 @@ static const char *say(const struct world *w, const struct blocklist_question *q
         return on ? "127.0.0.2" : NULL;
     case EVERYTHING:
         return "127.0.0.2";
+    case WILDCARD: /* beside the name of the test address, which ends it there (RFC 4592 2.2.2) */
+        return q->step == BLOCKLIST_TRY_CLEAR ? NULL : "127.0.0.2";
+    case NO_V6:
+        return on && !(q->step == BLOCKLIST_TRY_LISTED && q->v6) ? "127.0.0.2" : NULL;
     case TOO_MUCH:
         return "127.255.255.255";
     case PARKED:
@@ -227,7 +231,7 @@ static void test_listed_and_delisted(void **state) {
 /* A list that does not do its work neither lists nor delists, whatever it says, and is left alone. */
 static void test_lists_that_fail(void **state) {
     (void)state;
-    static const enum temper tempers[] = {EVERYTHING, NOTHING, SILENT, TOO_MUCH, PARKED};
+    static const enum temper tempers[] = {EVERYTHING, WILDCARD, NOTHING, SILENT, TOO_MUCH, PARKED};
     for (size_t i = 0; i < COUNT(tempers); i++)
         for (int listed_before = 0; listed_before < 2; listed_before++) {
             struct world w;
@@ -257,6 +261,68 @@ static void test_lists_that_fail(void **state) {
                 assert_int_equal(on_list(&w, 0, t), listed_before && t == 0);
             blocklist_watch_free(w.watch);
         }
+}
+
+/* A list that does not have the test address of IPv6 is one for IPv4 all the same, and nothing for IPv6. */
+static void test_one_family(void **state) {
+    (void)state;
+    struct world w;
+    struct str why;
+    world_open(&w);
+    w.temper[0] = NO_V6, w.listed = 1;
+    live(&w, 3 * HOUR);
+    assert_true(on_list(&w, 0, 1) && blocklist_believed(w.watch, 0, &why));
+    assert_true(str_find(why, STR("of this family")) >= 0);
+    assert_true(blocklist_believed_of(w.watch, 0, 1, &why) && !why.len);
+    assert_false(blocklist_believed_of(w.watch, 0, 2, &why));
+    w.listed = 2;
+    live(&w, DAY);
+    assert_false(on_list(&w, 0, 2) || on_list(&w, 0, 1));
+    w.temper[0] = HONEST;
+    live(&w, 8 * HOUR); /* the next trial */
+    assert_true(on_list(&w, 0, 2) && blocklist_believed(w.watch, 0, &why) && !why.len);
+    assert_true(w.polite);
+    blocklist_watch_free(w.watch);
+
+    /* Who has no IPv6 address does not ask. */
+    world_open(&w);
+    blocklist_watch_free(w.watch);
+    w.watch = blocklist_watch_new(w.lists, 1, w.addresses, 2, &blocklist_usual_pace, 7, w.now, NULL);
+    w.temper[0] = NO_V6, w.listed = 1;
+    live(&w, 3 * HOUR);
+    assert_true(on_list(&w, 0, 1) && blocklist_believed(w.watch, 0, &why) && !why.len);
+    blocklist_watch_free(w.watch);
+}
+
+/* One stranger on a list is bad luck. */
+static void test_strangers(void **state) {
+    (void)state;
+    struct arena *arena = arena_new(0);
+    struct ip address = ip_of("192.0.2.1");
+    struct blocklist_watch *watch =
+        blocklist_watch_new(list_of("bl.spamcop.net"), 1, &address, 1, &blocklist_usual_pace, 7, 0, NULL);
+    struct dns_record record = {.ip = ip_of("127.0.0.2")};
+    struct blocklist_question q;
+    struct str why;
+    int64_t now = 0, when;
+    for (size_t strangers = 0; now < HOUR && !blocklist_believed(watch, 0, &why);) {
+        if (!blocklist_next(watch, now, &q, &when)) {
+            now = when;
+            continue;
+        }
+        bool listed = q.step == BLOCKLIST_TRY_LISTED || (q.step == BLOCKLIST_TRY_STRANGER && !strangers++);
+        if (q.step == BLOCKLIST_TRY_STRANGER)
+            assert_string_equal(blocklist_question_name(watch, &q, arena).at,
+                                strangers == 1 ? "129.14.0.193.bl.spamcop.net"
+                                               : "241.5.5.192.bl.spamcop.net");
+        blocklist_answer(watch, &q,
+                         &(struct dns_answer){
+                             .status = listed ? DNS_RECORDS : DNS_NONE, .records = &record, .count = listed},
+                         now);
+    }
+    assert_true(blocklist_believed(watch, 0, &why));
+    blocklist_watch_free(watch);
+    arena_free(arena);
 }
 
 static void test_reload(void **state) {
@@ -361,6 +427,68 @@ static void test_many(void **state) {
     free(many);
 }
 
+enum { CROWD = 20000 };
+struct crowd {
+    struct ip *at;
+    struct blocklist_watch *watch;
+    int64_t now;
+    bool *asked;
+    size_t count, of_listed, listed;
+};
+
+static void crowd_live(struct crowd *c, int64_t ms) {
+    int64_t end = c->now + ms, when;
+    struct blocklist_question q;
+    while (c->now < end) {
+        if (!blocklist_next(c->watch, c->now, &q, &when)) {
+            c->now = when;
+            continue;
+        }
+        bool asks = q.step == BLOCKLIST_ASK;
+        if (asks) {
+            c->count += !c->asked[q.address];
+            c->asked[q.address] = true;
+            c->of_listed += q.address == c->listed;
+        }
+        struct dns_record record = {.ip = ip_of("127.0.0.2")};
+        bool on = q.step == BLOCKLIST_TRY_LISTED || (asks && q.address == c->listed);
+        struct dns_answer answer = {.status = on ? DNS_RECORDS : DNS_NONE, .records = &record, .count = on};
+        blocklist_answer(c->watch, &q, &answer, c->now);
+    }
+}
+
+static void crowd_reload(struct crowd *c, size_t count) {
+    struct blocklist_watch *next = blocklist_watch_new(list_of("bl.spamcop.net"), 1, c->at, count,
+                                                       &blocklist_usual_pace, 1, c->now, c->watch);
+    blocklist_watch_free(c->watch);
+    c->watch = next;
+}
+
+/* A round of many takes hours: reloads don't make it begin again, new addresses come first, and what is
+ * listed is asked about each hour, so that it can come back. */
+static void test_many_over_reloads(void **state) {
+    (void)state;
+    struct crowd c = {.at = xcalloc(CROWD, sizeof *c.at), .asked = xcalloc(CROWD, 1), .listed = 11};
+    for (size_t i = 0; i < CROWD; i++) {
+        c.at[i] = ip_of("203.0.0.0");
+        c.at[i].bytes[14] = (unsigned char)(i >> 8), c.at[i].bytes[15] = (unsigned char)i;
+    }
+    crowd_reload(&c, CROWD - 100);
+    blocklist_restore(c.watch, 0, c.listed, STR("before"), 0, 0, 0);
+    for (int i = 0; i < 12; i++) {
+        crowd_live(&c, HOUR / 2);
+        crowd_reload(&c, CROWD - 100);
+    }
+    assert_in_range(c.count, CROWD - 200, CROWD - 100);
+    assert_in_range(c.of_listed, 5, 8);
+    crowd_reload(&c, CROWD);
+    crowd_live(&c, 4 * MINUTE);
+    for (size_t i = CROWD - 100; i < CROWD; i++)
+        assert_true(c.asked[i]);
+    blocklist_watch_free(c.watch);
+    free(c.at), free(c.asked);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
@@ -368,10 +496,13 @@ int main(void) {
         cmocka_unit_test(test_readings),
         cmocka_unit_test(test_listed_and_delisted),
         cmocka_unit_test(test_lists_that_fail),
+        cmocka_unit_test(test_one_family),
+        cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_reload_of_a_paused_list),
         cmocka_unit_test(test_restored),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many_over_reloads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
