@@ -1,14 +1,21 @@
-/* The plan to the primary by dynamic update (RFC 2136), signed with TSIG (RFC 8945). The program nsupdate
- * does the protocol; what was published is kept, so that what is planned no more can be taken away. */
+/* The plan to the primary by dynamic update (RFC 2136), signed with TSIG (RFC 8945), zone by zone: one that
+ * fails keeps none of the others. The program nsupdate does the protocol. */
+#include "base/clock.h"
 #include "cmd/dns.h"
-#include "identity/zone.h"
+#include "cmd/dns_ask.h"
+#include "identity/publish.h"
+#include "trace/text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NOT_FOUND = 127 };
+enum {
+    NOT_FOUND = 127,
+    DEAD_MS = 30 * 1000, /* a primary that let us wait so long is not asked for the other zones */
+    QUESTION_MS = 10 * 1000,
+};
 #define TIMEOUT_S "60" /* for one message */
 
 static int cant(struct cli *cli, const char *what, const char *path) {
@@ -28,14 +35,6 @@ static int read_list(struct cli *cli, const char *path, struct buf *list) {
     int bad = ferror(file) ? cant(cli, "read", path) : CLI_DONE;
     fclose(file);
     return bad;
-}
-
-/* Old and new together: whatever becomes of the update, nothing that may be there is forgotten. */
-static int write_both(struct cli *cli, const char *path, struct str old, struct str new) {
-    struct buf both __attribute__((cleanup(buf_free))) = {0};
-    buf_str(&both, old);
-    buf_str(&both, new);
-    return cmd_dns_write(cli, path, buf_view(&both));
 }
 
 static int script_file(struct str script) {
@@ -77,8 +76,6 @@ static int run_nsupdate(struct cli *cli, struct str script, const char *key) {
         return CLI_DONE;
     if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_FOUND)
         fprintf(cli->err, "sluice: the program nsupdate is not installed\n");
-    else
-        fprintf(cli->err, "sluice: nsupdate failed: the primary may hold a part of the plan; run it again\n");
     return CLI_NO;
 }
 
@@ -89,50 +86,137 @@ static void add_server(struct buf *script, struct str primary) {
     buf_printf(script, "server %.*s %.*s\n", STR_FMT(ip), STR_FMT(port));
 }
 
-static void print_zone(struct cli *cli, const struct plan *plan, const struct plan_zone *zone) {
-    size_t sent = 0;
-    for (size_t i = 0; i < zone->count; i++) {
-        const struct plan_record *r = &plan->records[zone->first + i];
-        sent += !r->shared;
-        if (r->shared && !cli->json)
-            fprintf(cli->out, "%.*s %s: not sent: it belongs to the owner of the domain: %.*s\n",
-                    STR_FMT(r->name), r->type, STR_FMT(r->data));
-    }
-    if (cli->json)
-        fprintf(cli->out, "{\"zone\":\"%.*s\",\"records\":%zu}\n", STR_FMT(zone->name), sent);
-    else
-        fprintf(cli->out, "%.*s: %zu record%s\n", STR_FMT(zone->name), sent, sent == 1 ? "" : "s");
+/* ---- what stands there ---- */
+
+struct questions {
+    struct publication *publication;
+    const struct live_set *const *sets;
+    struct arena *arena;
+};
+
+static bool ask(void *ctx, size_t number, struct resolver *resolver) {
+    struct questions *q = ctx;
+    struct dns_answer answer = {.status = DNS_FAILED, .why = STR("no question before got an answer")};
+    if (resolver)
+        resolver_lookup(resolver, q->sets[number]->name, DNS_TXT, clock_mono_ms() + QUESTION_MS, q->arena,
+                        &answer);
+    publication_answer(q->publication, number, &answer);
+    return answer.status != DNS_FAILED;
 }
 
-static void print_done(struct cli *cli, const struct plan *plan) {
-    for (size_t i = 0; i < plan->zone_count; i++) {
+/* Of the primary itself, without caches. */
+static int ask_primary(struct cli *cli, const struct settings *s, struct publication *publication) {
+    struct settings there = *s;
+    struct questions q = {.publication = publication, .arena = cli->arena};
+    size_t count = publication_questions(publication, &q.sets);
+    there.dns.servers = &s->identity.primary, there.dns.server_count = 1;
+    there.dns.zone_file = there.dns.trust_anchor = NULL;
+    return count ? dns_ask(cli, &there, &(struct dns_questions){count, ask, &q}) : CLI_DONE;
+}
+
+/* ---- one zone ---- */
+
+static void say_zone(struct cli *cli, const struct publication_zone *zone, bool done, struct str why) {
+    struct buf line __attribute__((cleanup(buf_free))) = {0};
+    if (!cli->json) {
+        if (done)
+            fprintf(cli->out, "%.*s: %zu record%s\n", STR_FMT(zone->name), zone->records,
+                    zone->records == 1 ? "" : "s");
+        else
+            fprintf(cli->err, "sluice: %.*s: %.*s\n", STR_FMT(zone->name),
+                    STR_FMT(cli_safe(cli->arena, why, 0)));
+        return;
+    }
+    buf_str(&line, STR("{\"zone\":"));
+    trace_json_string(&line, zone->name);
+    buf_printf(&line, ",\"records\":%zu,\"done\":%s,\"why\":", zone->records, done ? "true" : "false");
+    if (done)
+        buf_str(&line, STR("null"));
+    else
+        trace_json_string(&line, why);
+    buf_str(&line, STR("}\n"));
+    cli_print(cli, buf_view(&line));
+}
+
+static bool send_zone(struct cli *cli, const struct settings *s, const struct publication_zone *zone) {
+    struct buf script __attribute__((cleanup(buf_free))) = {0};
+    if (zone->why.len) {
+        say_zone(cli, zone, false, zone->why);
+        return false;
+    }
+    add_server(&script, s->identity.primary);
+    buf_str(&script, zone->script);
+    bool done = !zone->script.len || run_nsupdate(cli, buf_view(&script), s->identity.key) == CLI_DONE;
+    say_zone(cli, zone, done,
+             STR("nsupdate failed: the primary may hold a part of what is planned there; run it again"));
+    return done;
+}
+
+/* ---- all ---- */
+
+/* What is left to others. */
+static void say_not_sent(struct cli *cli, const struct plan *plan) {
+    for (size_t i = 0; i < plan->zone_count && !cli->json; i++) {
         const struct plan_zone *zone = &plan->zones[i];
-        if (zone->owner == PLAN_OURS)
-            print_zone(cli, plan, zone);
-        else if (!cli->json)
+        if (zone->owner != PLAN_OURS)
             fprintf(cli->out, "%.*s: not sent: it is %s\n", STR_FMT(zone->name),
                     zone->owner == PLAN_TENANT ? "the customer's" : "the provider's");
+        for (size_t j = 0; zone->owner == PLAN_OURS && j < zone->count; j++) {
+            const struct plan_record *r = &plan->records[zone->first + j];
+            if (r->shared)
+                fprintf(cli->out, "%.*s %s: not sent: it belongs to the owner of the domain: %.*s\n",
+                        STR_FMT(r->name), r->type, STR_FMT(r->data));
+        }
     }
+}
+
+static int send_zones(struct cli *cli, const struct settings *s, struct publication *p, bool *done) {
+    int bad = CLI_DONE;
+    bool dead = false;
+    for (size_t i = 0; i < publication_zones(p); i++) {
+        struct publication_zone zone = publication_zone(p, i);
+        int64_t began = clock_mono_ms();
+        if (dead)
+            say_zone(cli, &zone, false, STR("not tried: the primary did not answer before"));
+        else
+            done[i] = send_zone(cli, s, &zone);
+        dead |= !done[i] && clock_mono_ms() - began > DEAD_MS;
+        bad = done[i] ? bad : CLI_NO;
+    }
+    return bad;
+}
+
+/* The memory is written before, with old and new together: whatever becomes of the updates, nothing that may
+ * be there is forgotten. */
+static int publish(struct cli *cli, const struct settings *s, struct publication *p, const char *path) {
+    struct buf memory __attribute__((cleanup(buf_free))) = {0};
+    bool *done = arena_array(cli->arena, bool, publication_zones(p));
+    int bad = ask_primary(cli, s, p);
+    if (bad)
+        return bad;
+    publication_write(p);
+    publication_memory(p, done, &memory);
+    bad = cmd_dns_write(cli, path, buf_view(&memory));
+    if (bad)
+        return bad;
+    bad = send_zones(cli, s, p, done);
+    buf_clear(&memory);
+    publication_memory(p, done, &memory);
+    return cmd_dns_write(cli, path, buf_view(&memory)) || bad ? CLI_NO : CLI_DONE;
 }
 
 int cmd_dns_publish(struct cli *cli, const struct settings *s, const struct plan *plan) {
-    struct buf old __attribute__((cleanup(buf_free))) = {0}, new __attribute__((cleanup(buf_free))) = {0};
-    struct buf script __attribute__((cleanup(buf_free))) = {0};
+    struct buf old __attribute__((cleanup(buf_free))) = {0};
     const char *path = str_printf(cli->arena, "%s/dns-published", s->state).at;
     if (!s->identity.primary.len)
         return cli_usage(cli, "say where to: identity { primary = \"192.0.2.53\"  key = \"FILE\" }");
     cmd_dns_notes(cli, plan->notes, plan->note_count);
     if (read_list(cli, path, &old))
         return CLI_NO;
-    zone_published(&new, plan);
-    add_server(&script, s->identity.primary);
-    zone_nsupdate(&script, plan, buf_view(&old));
-    int bad = write_both(cli, path, buf_view(&old), buf_view(&new));
+    struct publication *publication = publication_new(plan, buf_view(&old));
+    int bad = publish(cli, s, publication, path);
+    publication_free(publication);
     if (!bad)
-        bad = run_nsupdate(cli, buf_view(&script), s->identity.key);
-    if (!bad)
-        bad = cmd_dns_write(cli, path, buf_view(&new));
-    if (!bad)
-        print_done(cli, plan);
+        say_not_sent(cli, plan);
     return bad;
 }

@@ -144,7 +144,7 @@ int cmd_dns_zone(struct cli *cli, const struct cli_arguments *arguments, const s
         return write_zones(cli, folder.at, s, plan);
     }
     struct buf out __attribute__((cleanup(buf_free))) = {0};
-    zone_nsupdate(&out, plan, STR(""));
+    zone_nsupdate(&out, plan);
     cli_print(cli, buf_view(&out));
     return CLI_DONE;
 }

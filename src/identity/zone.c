@@ -208,43 +208,13 @@ static void update_zone(struct script *s, const struct plan *plan, const struct 
     end_message(s);
 }
 
-/* What was published once and is planned no more. */
-static void remove_stale(struct script *s, struct str published, const struct map *seen) {
-    struct str line, zone = STR_NULL;
-    while (str_cut(&published, '\n', &line)) {
-        struct str rest = line, word;
-        if (!line.len || map_get(seen, line) || !str_cut(&rest, ' ', &word))
-            continue;
-        if (s->updates >= UPDATES_A_MESSAGE || !str_eq(word, zone))
-            end_message(s);
-        zone = word;
-        begin_update(s, zone);
-        buf_printf(s->out, "update delete %.*s\n", STR_FMT(rest));
-    }
-    end_message(s);
-}
-
-void zone_nsupdate(struct buf *out, const struct plan *plan, struct str published) {
+void zone_nsupdate(struct buf *out, const struct plan *plan) {
     struct script script = {.out = out};
     struct arena *arena = arena_new(0);
     struct map *seen = map_new(false);
     for (size_t i = 0; i < plan->zone_count; i++)
         if (plan->zones[i].owner == PLAN_OURS)
             update_zone(&script, plan, &plan->zones[i], arena, seen);
-    remove_stale(&script, published, seen);
     map_free(seen);
-    arena_free(arena);
-}
-
-void zone_published(struct buf *out, const struct plan *plan) {
-    struct arena *arena = arena_new(0);
-    struct str last = STR_NULL;
-    for (size_t i = 0; i < plan->record_count; i++) {
-        const struct plan_record *r = &plan->records[i];
-        struct str key = key_of(arena, plan, r);
-        if (plan->zones[r->zone].owner == PLAN_OURS && !r->shared && !str_eq(key, last))
-            buf_printf(out, "%.*s\n", STR_FMT(key));
-        last = key;
-    }
     arena_free(arena);
 }

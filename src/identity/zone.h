@@ -17,10 +17,7 @@ struct zone_faults {
     size_t count;
 } zone_faults(struct arena *, const struct plan *, const struct identity_settings *);
 
-/* A script for nsupdate(1) that makes our zones hold the planned records, each name and type as a whole; what
- * the provider and the owners of domains have to enter is left out, also where the zone is ours. `published`
- * is zone_published of the last time, or empty: what it has and the plan has not goes; nothing else is
- * touched. */
-void zone_nsupdate(struct buf *out, const struct plan *, struct str published);
-/* What the script puts there, a line each: "ZONE NAME TYPE". */
-void zone_published(struct buf *out, const struct plan *);
+/* A script for nsupdate(1) that makes our zones hold the planned records, each name and type as a whole,
+ * whatever stands there: for zones of which nobody else has a part (publish.h is for the others). What the
+ * provider and the owners of domains have to enter is left out, also where the zone is ours. */
+void zone_nsupdate(struct buf *out, const struct plan *);

@@ -473,52 +473,119 @@ def test_check_as_receivers_do(served):
 PRIMARY = {"knot": (zone_server.ZoneServer, SERVER), "bind": (zone_server.Bind, "127.0.0.1")}
 
 
+class Published:
+    """A configuration with a primary of its own, whose zones hold what others put there."""
+
+    def __init__(self, folder, server):
+        if not zone_server.available() or (server == "bind" and not zone_server.NAMED.exists()):
+            missing(f"{server} or nsupdate is not there (tools/setup test)")
+        self.program, self.address = PRIMARY[server]
+        self.folder, self.secret = folder, base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+        (folder / "state").mkdir()
+        self.key(self.secret)
+        self.setup = setup = four_pools(folder, ["192.0.2.64/30", "2001:db8:25:1::7"])
+        self.planned = Planned(folder, setup)
+        setup.more = (setup.more + "\n").replace("identity {", f'identity {{ primary = "{self.address}@{self.planned.port}"  key = "{folder}/key" ')
+        self.planned.write(setup)
+        self.ours = sorted({r["zone"] for line in self.planned.run("zone", "--out", folder / "all", "--json").splitlines() for r in [json.loads(line)]
+                            if "; All that" in (folder / "all" / r["file"]).read_text()})
+
+    def key(self, secret):
+        (self.folder / "key").write_text(f'key "sluice" {{ algorithm hmac-sha256; secret "{secret}"; }};\n')
+
+    def start(self, more="", without=()):
+        zones = self.folder / "zones"
+        zones.mkdir()
+        for name in self.ours:
+            (zones / name).write_text(f"{name}. 60 IN SOA ns.example.org. h.example.org. 1 3600 600 86400 60\n{name}. 60 IN NS ns.example.org.\nother.{name}. 60 IN TXT kept\n"
+                                      + "".join(f"{line}\n" for line in more.splitlines() if line.split(" ")[0].endswith(f"{name}.")))
+        self.primary = self.program(self.folder / "server", self.address, self.planned.port, {n: zones / n for n in self.ours if n not in without}, secret=self.secret).start()
+        return self
+
+    def check(self, records):
+        for name, rtype in {(r["name"], r["type"]) for r in records}:
+            if any(name.endswith(f"{z}.") for z in self.ours) and (rtype != "CNAME" and rtype != "NS"):
+                assert {d.lower() for d in self.primary.records(name, rtype)} == {r["data"].lower() for r in records if (r["name"], r["type"]) == (name, rtype)}, (name, rtype)
+
+    def serials(self):
+        return {z: self.primary.records(f"{z}.", "SOA") for z in self.ours}
+
+
 @pytest.mark.parametrize("server", PRIMARY)
 def test_publish_with_tsig(folder, server):
     """A primary holds what is planned, and after a change no more than that; what others put there stays."""
-    if not zone_server.available() or (server == "bind" and not zone_server.NAMED.exists()):
-        missing(f"{server} or nsupdate is not there (tools/setup test)")
-    program, address = PRIMARY[server]
-    secret = base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
-    (folder / "state").mkdir()
-    (folder / "key").write_text(f'key "sluice" {{ algorithm hmac-sha256; secret "{secret}"; }};\n')
-    setup = four_pools(folder, ["192.0.2.64/30", "2001:db8:25:1::7"])
-    setup.more += "\n"
-    planned = Planned(folder, setup)
-    setup.more = setup.more.replace("identity {", f'identity {{ primary = "{address}@{planned.port}"  key = "{folder}/key" ')
-    planned.write(setup)
-    zones = folder / "zones"
-    zones.mkdir()
-    ours = sorted({r["zone"] for line in planned.run("zone", "--out", folder / "all", "--json").splitlines() for r in [json.loads(line)]
-                   if "; All that" in (folder / "all" / r["file"]).read_text()})
-    for name in ours:
-        (zones / name).write_text(f"{name}. 60 IN SOA ns.example.org. h.example.org. 1 3600 600 86400 60\n{name}. 60 IN NS ns.example.org.\nother.{name}. 60 IN TXT kept\n")
-    primary = program(folder / "server", address, planned.port, {name: zones / name for name in ours}, secret=secret).start()
-
-    def check(records):
-        for name, rtype in {(r["name"], r["type"]) for r in records}:
-            if any(name.endswith(f"{z}.") for z in ours) and (rtype != "CNAME" and rtype != "NS"):
-                assert {d.lower() for d in primary.records(name, rtype)} == {r["data"].lower() for r in records if (r["name"], r["type"]) == (name, rtype)}, (name, rtype)
-
+    it = Published(folder, server).start()
+    planned, primary, setup = it.planned, it.primary, it.setup
     try:
         assert "contoso.com: not sent: it is the customer's" in planned.run("publish")
-        check(planned.records)
+        it.check(planned.records)
         assert primary.records("mail-bl2on0019.outbound.example.net.", "A") == {"192.0.2.66"}
 
         setup.pools[0].addresses[""].remove("192.0.2.64/30")
         planned.write(setup)
         planned.records = [json.loads(line) for line in planned.run("plan", "--json").splitlines()]
         planned.run("publish", "--json")
-        check(planned.records)
+        it.check(planned.records)
         assert not primary.records("mail-bl2on0019.outbound.example.net.", "A")
         assert not primary.records("66.64-30.2.0.192.in-addr.arpa.", "PTR")
-        assert all(primary.records(f"other.{z}.", "TXT") == {'"kept"'} for z in ours)
+        assert all(primary.records(f"other.{z}.", "TXT") == {'"kept"'} for z in it.ours)
 
-        (folder / "key").write_text(f'key "sluice" {{ algorithm hmac-sha256; secret "{secret[:-8]}AAAAAAA="; }};\n')
+        it.key(f"{it.secret[:-8]}AAAAAAA=")
         planned.run("publish", code=1)
         assert "nsupdate failed" in planned.said
     finally:
         primary.stop()
+
+
+EHLO_NAME = "nam02-bl2-obe.outbound.example.net."
+STANDING = f"""{EHLO_NAME} 60 IN TXT "a-verification=of somebody else"
+{EHLO_NAME} 60 IN TXT "v=spf1 " "ip4:198.18.0.1 -all"
+{EHLO_NAME} 60 IN A 198.18.0.1
+spf.example.net. 60 IN TXT "another-verification"
+16.16-28.2.0.192.in-addr.arpa. 60 IN PTR old.example.net.
+"""
+
+
+@pytest.mark.parametrize("server", PRIMARY)
+def test_publish_takes_away_nothing_of_others(folder, server):
+    """Other TXT and A records at names of ours stay; an SPF record there does not, for two are none. What is there is not sent twice."""
+    it = Published(folder, server).start(STANDING)
+    planned, primary = it.planned, it.primary
+    try:
+        planned.run("publish")
+        for _ in range(2):
+            assert primary.records(EHLO_NAME, "TXT") == planned.data("NAM02-BL2-obe.outbound.example.net.", "TXT") | {'"a-verification=of somebody else"'}
+            assert primary.records(EHLO_NAME, "A") == planned.data("NAM02-BL2-obe.outbound.example.net.", "A") | {"198.18.0.1"}
+            assert primary.records("spf.example.net.", "TXT") == planned.data("spf.example.net.", "TXT") | {'"another-verification"'}
+            assert primary.records("16.16-28.2.0.192.in-addr.arpa.", "PTR") == {"mail-bl2on0001.outbound.example.net."}
+            it.setup.pools[0].addresses[""] = it.setup.pools[0].addresses[""][:2]  # changes the SPF records
+            planned.write(it.setup)
+            planned.records = [json.loads(line) for line in planned.run("plan", "--json").splitlines()]
+            planned.run("publish")
+        before = it.serials()
+        planned.run("publish")
+        assert it.serials()["example.net"] == before["example.net"]
+    finally:
+        primary.stop()
+
+
+@pytest.mark.parametrize("server", PRIMARY)
+def test_publish_says_which_zone_failed(folder, server):
+    """One zone is not there: the others are sent all the same, it is said which one was not, and the next time nothing is forgotten."""
+    it = Published(folder, server).start(without=["16-28.2.0.192.in-addr.arpa"])
+    try:
+        ran = it.planned.run("publish", code=1)
+        assert "sluice: 16-28.2.0.192.in-addr.arpa: nsupdate failed" in it.planned.said
+        assert "\nexample.net: " in "\n" + ran and "16-28" not in ran
+        rows = {r["zone"]: r for r in map(json.loads, it.planned.run("publish", "--json", code=1).splitlines())}
+        assert {z for z, r in rows.items() if not r["done"]} == {"16-28.2.0.192.in-addr.arpa"} and rows["example.net"]["why"] is None and set(rows) == set(it.ours)
+        memory = (folder / "state/dns-published").read_text()
+        it.primary.stop()
+        it.planned.run("publish", code=1)  # nobody there
+        assert (folder / "state/dns-published").read_text() == memory
+        it.primary.start()
+    finally:
+        it.primary.stop()
 
 
 def big(scatter):
