@@ -3,12 +3,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "trace/file.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 enum { ROWS_MAX = 500000, LOG_AGAIN_MS = 60000, DAY_MS = 86400000 };
 
@@ -188,15 +185,11 @@ static void complain(struct alert_store *store, int error, const char *why) {
 }
 
 static int open_once(struct alert_store *store) {
-    int fd = open(store->path, O_RDWR | O_CREAT | O_CLOEXEC, 0640); /* SQLite would make it 0644 */
-    if (fd < 0 || fstat(fd, &store->file) != 0) {
-        int error = error_from_errno(errno);
-        complain(store, error, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return error;
+    int bad = file_make(store->path, &store->file);
+    if (bad) {
+        complain(store, bad, NULL);
+        return bad;
     }
-    close(fd);
     int rc = sqlite3_open_v2(store->path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK)
         rc = prepare(store);

@@ -4,12 +4,9 @@
 #include "trace/file.h"
 #include "trace/folder.h"
 #include "trace/row.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 enum { BEGIN, COMMIT, ROLLBACK, INSERT_EVENT, UPDATE_ATTEMPT, UPDATE_OTHER, FILL, STATEMENTS };
 
@@ -87,15 +84,12 @@ static int prepare(struct day *day) {
 int day_open(const char *folder, int64_t number, char why[DAY_WHY_SIZE], struct day **ret_day) {
     struct day *day = xcalloc(1, sizeof *day);
     folder_path(folder, number, day->path);
-    /* SQLite would make it 0644; its -wal and -shm take the mode of the file. */
-    int fd = open(day->path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    if (fd < 0 || fstat(fd, &day->file) != 0) {
-        int error = error_from_errno(errno);
-        snprintf(why, DAY_WHY_SIZE, "%s", strerror(errno));
+    int error = file_make(day->path, &day->file);
+    if (error) {
+        snprintf(why, DAY_WHY_SIZE, "%s", error_text(error));
         free(day);
         return error;
     }
-    close(fd);
     int rc = sqlite3_open_v2(day->path, &day->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK)
         rc = prepare(day);

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,6 +36,15 @@ int file_error(int sqlite) {
     default:
         return SLUICE_EIO;
     }
+}
+
+int file_make(const char *path, struct stat *ret) {
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    if (fd < 0 && errno != EEXIST)
+        return error_from_errno(errno);
+    if (fd >= 0)
+        close(fd);
+    return stat(path, ret) == 0 ? 0 : error_from_errno(errno);
 }
 
 /* Without a right to write beside the file SQLite can't share it: then it is read as it lies, which is safe

@@ -1,7 +1,9 @@
 #include "scratch.h"
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int begin(void **state) {
@@ -376,6 +378,40 @@ static void test_trouble_passes(void **state) {
     assert_int_equal(counts.backlog, 0);
 }
 
+/* Could another process, an administrator's sqlite3, take the file for itself? */
+static bool locked(const char *path) {
+    pid_t child = fork();
+    if (child == 0) {
+        struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        _exit(fd >= 0 && fcntl(fd, F_SETLK, &all) != 0 ? 1 : 0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 1;
+}
+
+/* To open a day for writing drops no lock that a reader of this process has on it. */
+static void test_readers_keep_their_locks(void **state) {
+    struct scratch *s = *state;
+    sqlite3 *reader;
+    struct trace_id id = scratch_id(NOON, 1);
+    scratch_open(s, NULL);
+    scratch_emit(s, received(&id, "b@x", NOON));
+    scratch_flush(s);
+    scratch_close(s);
+    const char *file = scratch_file(s, NOON);
+    assert_int_equal(sqlite3_open_v2(file, &reader, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(reader, "SELECT count(*) FROM latest", NULL, NULL, NULL), SQLITE_OK);
+    assert_true(locked(file));
+    scratch_open(s, NULL); /* opens every day, to see whether it is of an earlier version */
+    assert_true(locked(file));
+    scratch_close(s);
+    assert_true(locked(file));
+    sqlite3_close(reader);
+    assert_false(locked(file));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_any_order, begin, end),
@@ -392,6 +428,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_first_version, begin, end),
         cmocka_unit_test_setup_teardown(test_removed_file, begin, end),
         cmocka_unit_test_setup_teardown(test_trouble_passes, begin, end),
+        cmocka_unit_test_setup_teardown(test_readers_keep_their_locks, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
