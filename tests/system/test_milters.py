@@ -22,7 +22,7 @@ NAMES = "1.3.0.127.in-addr.arpa. IN PTR mail.contoso.test.\n2.3.0.127.in-addr.ar
 
 
 def section(socket, name="one", more=""):
-    return f'milter "{name}" {{ socket = "{socket}"  timeout = 5s  connect-timeout = 5s  message-timeout = 10s  {more} }}\n'
+    return f'milter "{name}" {{ socket = "{socket}"  timeout = 30s  connect-timeout = 30s  message-timeout = 60s  {more} }}\n'
 
 
 @pytest.fixture
@@ -548,7 +548,7 @@ def test_on_failure(named, how):
 def test_a_slow_one_defers(named):
     world = named
     with milters.Rude(nothing) as milter:
-        world.rewrite(extra=section(milter.socket).replace("connect-timeout = 5s", "connect-timeout = 300ms"))
+        world.rewrite(extra=section(milter.socket).replace("connect-timeout = 30s", "connect-timeout = 300ms"))
         world.start("fabrikam.test")
         with world.connector() as client:
             with pytest.raises(Refused) as refused:
