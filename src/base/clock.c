@@ -40,6 +40,16 @@ const char *clock_rfc5322(int64_t wall_ms, char out[CLOCK_RFC5322_SIZE]) {
     return out;
 }
 
+static const int64_t YEAR_10000 = INT64_C(253402300800000);
+
+/* timegm makes March 3 of February 31. */
+static bool in_calendar(struct tm tm) {
+    int day = tm.tm_mday;
+    tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
+    timegm(&tm);
+    return tm.tm_mday == day;
+}
+
 bool clock_parse_rfc3339(struct str s, int64_t *ret_wall_ms) {
     char text[40];
     if (s.len >= sizeof text)
@@ -64,8 +74,11 @@ bool clock_parse_rfc3339(struct str s, int64_t *ret_wall_ms) {
         if (*rest == 'Z')
             rest++;
     }
-    if (*rest)
+    if (*rest || !in_calendar(tm))
         return false;
-    *ret_wall_ms = (int64_t)timegm(&tm) * 1000 + ms;
+    int64_t wall_ms = (int64_t)timegm(&tm) * 1000 + ms;
+    if (wall_ms >= YEAR_10000) /* by a leap second */
+        return false;
+    *ret_wall_ms = wall_ms;
     return true;
 }

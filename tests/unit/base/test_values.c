@@ -31,6 +31,13 @@ static void test_times(void **state) {
     assert_true(ms == 1795305600000);
     assert_false(clock_parse_rfc3339(STR("2026-11-22T01:02:03+01:00"), &ms));
     assert_false(clock_parse_rfc3339(STR("yesterday"), &ms));
+    assert_true(clock_parse_rfc3339(STR("2028-02-29"), &ms));
+    assert_false(clock_parse_rfc3339(STR("2026-02-29"), &ms));
+    assert_false(clock_parse_rfc3339(STR("2026-11-31T01:02:03Z"), &ms));
+    /* What is read can be written: years have four digits (RFC 3339 5.6). */
+    assert_true(clock_parse_rfc3339(STR("9999-12-31T23:59:59.999Z"), &ms));
+    assert_string_equal(clock_rfc3339(ms, text), "9999-12-31T23:59:59.999Z");
+    assert_false(clock_parse_rfc3339(STR("9999-12-31T23:59:60Z"), &ms));
 }
 
 static void test_trace_ids(void **state) {
