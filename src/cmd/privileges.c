@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 /* What the daemon keeps below `state`; first the folders. */
-static const char *const OUR_FOLDERS[] = {"spool", "trace", "keys", "identity", NULL};
-static const char *const OUR_FILES[] = {"api.sock", "lost+found", NULL};
+static const char *const OUR_FOLDERS[] = {"spool", "trace", "keys", "identity", "limits", NULL};
+static const char *const OUR_FILES[] = {"watch.json", "watch.json.new", "patterns", "patterns.new",
+                                        "api.sock",   "lost+found",     NULL};
 
 static void close_fd(int *fd) {
     if (*fd >= 0)
@@ -101,12 +102,17 @@ static int make_folder(const char *path, const struct passwd *user, bool state, 
 
 /* ---- the state, as the user ---- */
 
-static int not_writable(const char *path, const char *top, struct arena *arena, struct str *ret_why) {
+static int denied(const char *what, const char *path, const char *top, struct arena *arena,
+                  struct str *ret_why) {
     int error = errno; /* the next line may change it */
     struct str user = own_name(arena);
-    *ret_why = str_printf(arena, "user %.*s can't write %s (%s): chown -R %.*s: %s", STR_FMT(user), path,
+    *ret_why = str_printf(arena, "user %.*s can't %s %s (%s): chown -R %.*s: %s", STR_FMT(user), what, path,
                           strerror(error), STR_FMT(user), top);
     return error_from_errno(error);
+}
+
+static int not_writable(const char *path, const char *top, struct arena *arena, struct str *ret_why) {
+    return denied("write", path, top, arena, ret_why);
 }
 
 static int files_writable(const char *path, const char *top, struct arena *arena, struct str *ret_why) {
@@ -122,6 +128,17 @@ static int files_writable(const char *path, const char *top, struct arena *arena
     return 0;
 }
 
+/* What is read at a start and replaced later. */
+static int memories_readable(const struct settings *s, struct arena *arena, struct str *ret_why) {
+    static const char *const names[] = {"watch.json", "patterns"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *path = str_printf(arena, "%s/%s", s->state, names[i]).at;
+        if (access(path, R_OK) != 0 && errno != ENOENT)
+            return denied("read", path, s->state, arena, ret_why);
+    }
+    return 0;
+}
+
 static int writable(const struct settings *s, const char *socket_folder, struct arena *arena,
                     struct str *ret_why) {
     if (access(s->state, W_OK | X_OK) != 0)
@@ -131,6 +148,10 @@ static int writable(const struct settings *s, const char *socket_folder, struct 
         error = files_writable(s->trace_dir, s->state, arena, ret_why);
     if (!error)
         error = files_writable(s->limits_dir, s->state, arena, ret_why);
+    if (!error)
+        error = files_writable(s->identity_dir, s->state, arena, ret_why);
+    if (!error)
+        error = memories_readable(s, arena, ret_why);
     if (error || access(socket_folder, W_OK | X_OK) == 0)
         return error;
     error = errno;

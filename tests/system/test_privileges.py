@@ -79,6 +79,17 @@ def folders_of_others(folder):
         assert f"user {USER} can't write {folder}/state/spool/lock" in refused(world, 69)
 
         shutil.rmtree(folder / "state")
+        for name in ("spool", "trace", "keys", "identity", "limits"):  # all that is ours, as root has made it
+            (folder / "state" / name).mkdir(parents=True)
+        for name in ("watch.json", "patterns"):
+            (folder / "state" / name).touch(0o600)
+            assert f"user {USER} can't read {folder}/state/{name}" in refused(world, 69)
+            (folder / "state" / name).unlink()
+        world.start()
+        mail_flows(world)
+        world.daemon.stop()
+
+        shutil.rmtree(folder / "state")
         (folder / "elsewhere").mkdir()
         socket(world, folder / "elsewhere/api.sock")
         assert f"user {USER} can't make the API's socket in {folder}/elsewhere" in refused(world, 69)
