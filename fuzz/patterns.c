@@ -56,7 +56,7 @@ static void use_surges(const struct pattern_rules *r, const struct buf *entries)
     surge_save(s, &once);
     if (!surge_restore(again, buf_view(&once), NOW, &damage))
         abort();
-    for (unsigned i = 0; i < 60; i++)
+    for (unsigned i = 0; i < 8; i++)
         surge_event(
             s,
             &(struct surge_event){.tenant = STR("contoso"), .incoming = i % 2, .failing = 1000, .now = NOW},
@@ -70,13 +70,13 @@ static void use_surges(const struct pattern_rules *r, const struct buf *entries)
     surge_free(again);
 }
 
-/* Everybody who is known sends and is answered, and is asked about. */
+/* Some send and are answered, and all who are known are asked about. */
 static void use(struct pattern *p) {
     struct arena *arena = arena_new(0);
     struct pattern_findings found = {.count = 0};
     struct pattern_suspect suspect;
     struct sender_counts counts;
-    for (unsigned i = 0; i < 2 * SENDERS; i++) {
+    for (unsigned i = 0; i < 8; i++) {
         struct str domain = str_printf(arena, "d%u.example", i);
         struct pattern_message m = {.whose = {STR("bob@contoso.com"), STR("contoso/c"), STR("contoso")},
                                     .bad = i % 2,

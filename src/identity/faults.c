@@ -204,25 +204,31 @@ static bool read_all(struct next *next, const json_t *root, int64_t *ret_checked
     return good;
 }
 
-int faults_read(struct faults *f, const char *path, struct arena *arena, struct str *ret_why) {
+int faults_parse(struct faults *f, struct str text) {
     struct next next = {.arena = arena_new(0)};
-    struct buf text __attribute__((cleanup(buf_free))) = {0};
     int64_t checked = 0;
-    int error = state_file_read(path, FILE_MOST, &text);
-    json_t *root = error ? NULL : json_loadb(text.at ? text.at : "", text.len, JSON_REJECT_DUPLICATES, NULL);
-    if (error) {
-        *ret_why = str_printf(arena, "can't read %s: %s", path, error_text(error));
-    } else if (!read_all(&next, root, &checked)) {
-        *ret_why = str_printf(arena, "%s is damaged", path);
-        error = SLUICE_ECORRUPT;
-    }
+    json_t *root = json_loadb(text.at ? text.at : "", text.len, JSON_REJECT_DUPLICATES, NULL);
+    bool good = read_all(&next, root, &checked);
     json_decref(root);
-    if (!error) {
+    if (good) {
         put_in_place(f, &next, checked);
     } else {
         buf_free(&next.list);
         arena_free(next.arena);
     }
+    return good ? 0 : SLUICE_ECORRUPT;
+}
+
+int faults_read(struct faults *f, const char *path, struct arena *arena, struct str *ret_why) {
+    struct buf text __attribute__((cleanup(buf_free))) = {0};
+    int error = state_file_read(path, FILE_MOST, &text);
+    if (error) {
+        *ret_why = str_printf(arena, "can't read %s: %s", path, error_text(error));
+        return error;
+    }
+    error = faults_parse(f, buf_view(&text));
+    if (error)
+        *ret_why = str_printf(arena, "%s is damaged", path);
     return error;
 }
 
@@ -236,7 +242,7 @@ static json_t *time_json(int64_t wall_ms) {
     return json_string(clock_rfc3339(wall_ms, text));
 }
 
-int faults_write(struct faults *f, const char *path, struct arena *arena, struct str *ret_why) {
+void faults_text(struct faults *f, struct buf *out) {
     json_t *root = json_object(), *list = json_array();
     pthread_rwlock_rdlock(&f->lock);
     for (size_t i = 0; i < f->count; i++) {
@@ -256,9 +262,15 @@ int faults_write(struct faults *f, const char *path, struct arena *arena, struct
     pthread_rwlock_unlock(&f->lock);
     char *text = json_dumps(root, JSON_INDENT(1));
     json_decref(root);
-    int error = state_file_write(path, str_of(text));
+    buf_str(out, str_of(text));
+    free(text);
+}
+
+int faults_write(struct faults *f, const char *path, struct arena *arena, struct str *ret_why) {
+    struct buf text __attribute__((cleanup(buf_free))) = {0};
+    faults_text(f, &text);
+    int error = state_file_write(path, buf_view(&text));
     if (error)
         *ret_why = str_printf(arena, "can't write %s: %s", path, error_text(error));
-    free(text);
     return error;
 }

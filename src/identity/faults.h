@@ -33,6 +33,10 @@ size_t faults_list(struct faults *, struct arena *, struct fault **ret);
  * when nothing is. In the arena. A NULL table knows nothing. */
 struct str faults_about(struct faults *, struct str subject, struct arena *);
 
+/* The file's text. Parsing: 0 or CORRUPT, and nothing was taken. */
+[[nodiscard]] int faults_parse(struct faults *, struct str text);
+void faults_text(struct faults *, struct buf *out);
+
 /* Blocks. Reading: NOTFOUND; CORRUPT, IO, DENIED with *ret_why, and nothing was taken. */
 [[nodiscard]] int faults_read(struct faults *, const char *path, struct arena *, struct str *ret_why);
 [[nodiscard]] int faults_write(struct faults *, const char *path, struct arena *, struct str *ret_why);

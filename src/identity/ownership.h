@@ -99,6 +99,10 @@ void ownership_keep(struct ownership *, const struct ownership_fact *, size_t co
 /* Of which nobody has told the disk: true once after a change. */
 bool ownership_take_changes(struct ownership *);
 
+/* The file's text. Parsing: 0 or CORRUPT with *ret_why, and nothing was taken. Writing: for free(); NULL when
+ * a name is no UTF-8. */
+[[nodiscard]] int ownership_parse(struct ownership *, struct str text, struct arena *, struct str *ret_why);
+char *ownership_text(struct ownership *);
 /* The file, whole or not at all; blocks. Reading: 0; NOTFOUND; CORRUPT, IO, DENIED with *ret_why, and nothing
  * was taken from it. */
 [[nodiscard]] int ownership_read(struct ownership *, const char *path, struct arena *, struct str *ret_why);

@@ -272,13 +272,7 @@ static void read_all(struct reading *r, json_t *root) {
     json_array_foreach(list, at, item) read_one(r, item);
 }
 
-int ownership_read(struct ownership *o, const char *path, struct arena *arena, struct str *ret_why) {
-    struct buf text __attribute__((cleanup(buf_free))) = {0};
-    int error = state_file_read(path, FILE_MOST, &text);
-    if (error) {
-        *ret_why = str_printf(arena, "can't read %s: %s", path, error_text(error));
-        return error;
-    }
+int ownership_parse(struct ownership *o, struct str text, struct arena *arena, struct str *ret_why) {
     json_error_t where;
     json_t *root = json_loadb(text.at ? text.at : "", text.len, JSON_REJECT_DUPLICATES, &where);
     struct reading r = {.into = ownership_new(), .arena = arena};
@@ -288,8 +282,7 @@ int ownership_read(struct ownership *o, const char *path, struct arena *arena, s
         r.why = str_printf(arena, "line %d: %s", where.line, where.text);
     json_decref(root);
     if (r.why.at) {
-        *ret_why = str_printf(arena, "%s is damaged: %.*s", path, STR_FMT(r.why));
-        error = SLUICE_ECORRUPT;
+        *ret_why = r.why;
     } else {
         struct map *mine = o->entries;
         pthread_rwlock_wrlock(&o->lock);
@@ -298,6 +291,19 @@ int ownership_read(struct ownership *o, const char *path, struct arena *arena, s
         pthread_rwlock_unlock(&o->lock);
     }
     ownership_free(r.into);
+    return r.why.at ? SLUICE_ECORRUPT : 0;
+}
+
+int ownership_read(struct ownership *o, const char *path, struct arena *arena, struct str *ret_why) {
+    struct buf text __attribute__((cleanup(buf_free))) = {0};
+    int error = state_file_read(path, FILE_MOST, &text);
+    if (error) {
+        *ret_why = str_printf(arena, "can't read %s: %s", path, error_text(error));
+        return error;
+    }
+    error = ownership_parse(o, buf_view(&text), arena, ret_why);
+    if (error)
+        *ret_why = str_printf(arena, "%s is damaged: %.*s", path, STR_FMT(*ret_why));
     return error;
 }
 
@@ -323,7 +329,7 @@ static json_t *fact_json(const struct ownership_fact *f) {
     return object;
 }
 
-static char *text_form(struct ownership *o) {
+char *ownership_text(struct ownership *o) {
     json_t *root = json_object(), *list = json_array();
     struct str key;
     void *value;
@@ -339,7 +345,7 @@ static char *text_form(struct ownership *o) {
 }
 
 int ownership_write(struct ownership *o, const char *path, struct arena *arena, struct str *ret_why) {
-    char *text = text_form(o);
+    char *text = ownership_text(o);
     if (!text) {
         *ret_why = STR("a tenant's name is no UTF-8");
         return SLUICE_EINVALID;
