@@ -1,6 +1,7 @@
 /* sluiced.c - the daemon: starts, serves until SIGTERM, drains. */
 #include "cmd/alerting.h"
 #include "cmd/daemon.h"
+#include "cmd/notify.h"
 #include "cmd/privileges.h"
 #include "cmd/watch_domains.h"
 #include "cmd/watch_identity.h"
@@ -351,6 +352,7 @@ static int start(struct daemon *d) {
     worker_post(rt_api(d->rt), start_watch, d);
     worker_post(rt_api(d->rt), start_domains, d);
     log_event(d->log, LOG_INFO, "ready", "node", node, NULL);
+    notify_manager("READY=1");
     return 0;
 }
 
@@ -425,6 +427,7 @@ static void serve(struct daemon *d, int signal_fd) {
                 return;
             stopping = d->flow.stopping = true;
             log_event(d->log, LOG_INFO, "stopping", NULL);
+            notify_manager("STOPPING=1");
             for (size_t i = 0; i < d->bound_count; i++)
                 net_accept_stop(d->acceptors[i]);
             worker_post(rt_api(d->rt), start_drain, d);

@@ -4,6 +4,7 @@ import pathlib
 import pwd
 import re
 import shutil
+import socket as sockets
 import subprocess
 
 from lab import places
@@ -108,9 +109,9 @@ def test_the_unit_never_is_root(in_namespace):
 
 
 def as_the_unit(folder):
-    """User=, AmbientCapabilities= and StateDirectory= of packaging/sluice.service.in."""
+    """Type=, User=, AmbientCapabilities= and StateDirectory= of packaging/sluice.service.in."""
     unit = (places.ROOT / "packaging/sluice.service.in").read_text()
-    for line in ("User=sluice", "AmbientCapabilities=CAP_NET_BIND_SERVICE", "StateDirectory=sluice"):
+    for line in ("Type=notify", "User=sluice", "AmbientCapabilities=CAP_NET_BIND_SERVICE", "StateDirectory=sluice"):
         assert f"\n{line}\n" in unit
     world = privileged(folder)
     readable(folder / "tls.key")
@@ -118,17 +119,39 @@ def as_the_unit(folder):
     shutil.chown(folder / "state", USER, USER)
     world.daemon.wrapper = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--no-new-privs", "--inh-caps", "-all,+net_bind_service",
                             "--ambient-caps", "+net_bind_service", "--bounding-set", "-all,+net_bind_service", "--"]
+    manager = unix_datagrams(folder / "notify")
+    world.daemon.environment["NOTIFY_SOCKET"] = str(folder / "notify")
     try:
         world.start()
+        assert manager.recv(100) == b"READY=1"
+        assert world.daemon.run("status").returncode == 0
         runs_as_the_user(world)
         mail_flows(world)
         assert "the new configuration is in use" in world.daemon.cli("reload")
         mail_flows(world)
+        world.daemon.stop()
+        assert manager.recv(100) == b"STOPPING=1"
+        manager.close()
+        manager = unix_datagrams("\0sluice-notify")  # an abstract name
+        world.daemon.environment["NOTIFY_SOCKET"] = "@sluice-notify"
+        world.daemon.start()
+        assert manager.recv(100) == b"READY=1"
     finally:
+        manager.close()
         world.close()
 
 
 # ---- what the tests share
+
+def unix_datagrams(path):
+    s = sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM)
+    s.settimeout(20)
+    s.bind(str(path))
+    if not str(path).startswith("\0"):
+        os.chmod(path, 0o777)
+    return s
+
+
 
 def privileged(folder):
     """A world with port 25, whose user can reach its folder and the programs."""
