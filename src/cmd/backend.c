@@ -229,64 +229,129 @@ static int queue_rows(void *arg, const struct api_queue_filter *filter,
 struct operating {
     struct daemon *daemon;
     enum api_verb verb;
+    bool one; /* a message is named by its id: then release means this one, whatever its sender may */
     size_t count, busy;
+    size_t kept, turns, not_held; /* RELEASE: left alone, and why */
+    struct buf *note;             /* of the first of them that says more */
 };
 
 /* What the operator did is durable and in the trace; a retry changes nothing but the time. */
-static void record(struct operating *o, const struct queue_row *row, const struct api_queue_entry *entry) {
-    static const struct {
-        enum spool_fate fate;
-        enum trace_kind event;
-    } kinds[] = {
-        [API_HOLD] = {SPOOL_HELD, TRACE_HOLD},
-        [API_RELEASE] = {SPOOL_RELEASED, TRACE_RELEASE},
-        [API_CANCEL] = {SPOOL_CANCELLED, TRACE_CANCEL},
-    };
-    if (o->verb == API_RETRY)
-        return;
+static void record(struct operating *o, enum spool_fate fate, const struct queue_row *row,
+                   const struct api_queue_entry *entry, struct str words) {
+    static const enum trace_kind kinds[] = {[SPOOL_HELD] = TRACE_HOLD,
+                                            [SPOOL_RELEASED] = TRACE_RELEASE,
+                                            [SPOOL_LET_GO] = TRACE_RELEASE,
+                                            [SPOOL_CANCELLED] = TRACE_CANCEL};
     int64_t now = clock_wall_ms();
-    struct spool_outcome fate = {
-        .fate = kinds[o->verb].fate, .time = now, .due = now, .reply = STR("by an operator")};
-    struct trace_event event = {.time = now,
-                                .event = kinds[o->verb].event,
-                                .recipient = entry->recipient,
-                                .attempts = entry->attempts};
-    spool_outcome(o->daemon->flow.spool, row->message, row->recipient, &fate, NULL, NULL);
+    struct spool_outcome outcome = {.fate = fate, .time = now, .due = now, .reply = STR("by an operator")};
+    struct trace_event event = {
+        .time = now, .event = kinds[fate], .recipient = entry->recipient, .attempts = entry->attempts};
+    if (words.len)
+        event.reply = words;
+    spool_outcome(o->daemon->flow.spool, row->message, row->recipient, &outcome, NULL, NULL);
     if (!trace_id_valid(entry->trace_id))
         return;
     memcpy(event.trace_id.text, entry->trace_id.at, TRACE_ID_LEN);
     flow_trace(&o->daemon->flow, &event);
 }
 
-static bool operate_one(void *arg, const struct queue_row *row, const struct api_queue_entry *entry) {
+static void note_once(struct operating *o, const char *format, struct str what) {
+    if (!o->note->len)
+        buf_printf(o->note, format, STR_FMT(what));
+}
+
+/* What the verb comes to for this one. False: it is left alone. *ret_words: for the trace, why that needed an
+ * operator; "" : nothing special. */
+static bool operation_for(struct operating *o, const struct queue_row *row, struct arena *arena,
+                          enum queue_operation *ret, struct str *ret_words) {
     static const enum queue_operation operations[] = {[API_RETRY] = QUEUE_RETRY,
                                                       [API_HOLD] = QUEUE_HOLD,
                                                       [API_RELEASE] = QUEUE_RELEASE,
                                                       [API_CANCEL] = QUEUE_CANCEL};
+    struct spool_message m;
+    struct str why;
+    *ret = operations[o->verb];
+    *ret_words = STR("");
+    if (o->verb == API_HOLD || o->verb == API_CANCEL ||
+        settle_read(&o->daemon->flow, row->message, arena, &m) != 0)
+        return true;
+    bool held = row->state == DELIVERY_HELD;
+    bool may = row->let_go || carried_may_leave(&o->daemon->flow, &m, row->mail_class, arena, &why);
+    if (o->verb == API_RETRY) {
+        if (!may && !held)
+            note_once(o,
+                      "what is tried may be held instead: %.*s; to let a message go all the same: sluice "
+                      "queue release ID",
+                      why);
+        return true;
+    }
+    bool turn = row->state == DELIVERY_WAITING && !row->attempts && waits_why(&m).len;
+    o->turns += turn && !o->one;
+    o->not_held += !held && !turn;
+    if (!held && !(turn && o->one))
+        return false;
+    if (o->one)
+        *ret = QUEUE_LET_GO;
+    if (may)
+        return true;
+    o->kept += !o->one;
+    if (!o->one) {
+        note_once(o, "%.*s: release the sender first (sluice sender release), or a message by its id", why);
+        return false;
+    }
+    note_once(o, "%.*s; this message goes all the same", why);
+    *ret_words = str_printf(arena, "by an operator, though %.*s", STR_FMT(why));
+    return true;
+}
+
+static bool operate_one(void *arg, const struct queue_row *row, const struct api_queue_entry *entry) {
+    static const enum spool_fate fates[] = {[QUEUE_HOLD] = SPOOL_HELD,
+                                            [QUEUE_RELEASE] = SPOOL_RELEASED,
+                                            [QUEUE_LET_GO] = SPOOL_LET_GO,
+                                            [QUEUE_CANCEL] = SPOOL_CANCELLED};
     struct operating *o = arg;
     struct arena *arena = arena_new(0);
     struct queue_row *rows;
-    size_t count = queue_operate(o->daemon->flow.queue, operations[o->verb], row->message, row->group,
-                                 (int32_t)row->recipient, arena, &rows);
+    enum queue_operation what;
+    struct str words;
+    size_t count = 0;
+    if (operation_for(o, row, arena, &what, &words))
+        count = queue_operate(o->daemon->flow.queue, what, row->message, row->group, (int32_t)row->recipient,
+                              arena, &rows);
     for (size_t i = 0; i < count; i++) {
         if (rows[i].busy) {
             o->busy++;
             continue;
         }
-        record(o, &rows[i], entry);
+        if (what != QUEUE_RETRY)
+            record(o, fates[what], &rows[i], entry, words);
         o->count++;
     }
     arena_free(arena);
     return true;
 }
 
+static void say(struct buf *out, const char *format, size_t count) {
+    if (!count)
+        return;
+    buf_str(out, out->len ? STR("; ") : STR(""));
+    buf_printf(out, format, count);
+}
+
 static int queue_change(void *arg, enum api_verb verb, const struct api_queue_filter *filter,
                         size_t *ret_count, struct buf *ret_why) {
-    struct operating o = {.daemon = arg, .verb = verb};
+    struct buf note __attribute__((cleanup(buf_free))) = {0};
+    struct operating o = {.daemon = arg, .verb = verb, .one = filter->trace_id.len > 0, .note = &note};
     walk(arg, filter, operate_one, &o);
     *ret_count = o.count;
-    if (o.busy)
-        buf_printf(ret_why, "%zu are being sent at this moment and were left alone", o.busy);
+    say(ret_why, "%zu are being sent at this moment and were left alone", o.busy);
+    say(ret_why, "%zu wait for their turn (per-minute): sluice queue release ID lets one go at once",
+        o.turns);
+    if (o.one)
+        say(ret_why, "%zu not held: sluice queue retry ID tries what waits at once", o.not_held);
+    say(ret_why, "%zu stay held", o.kept);
+    if (note.len)
+        buf_printf(ret_why, "%s%.*s", o.kept ? ": " : ret_why->len ? "; " : "", STR_FMT(buf_view(&note)));
     return 0;
 }
 

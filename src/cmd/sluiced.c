@@ -204,11 +204,12 @@ static void recovered(void *arg, const struct spool_recovered *found) {
         .domain = str_copy(r->arena, found->domain),
         .via = str_copy(r->arena, to->via),
         .arrival = found->envelope->arrival,
-        .due = found->damaged      ? 0 /* its end is near: a report to the sender */
-               : turn > found->due ? turn
-                                   : found->due,
+        .due = found->damaged                        ? 0 /* its end is near: a report to the sender */
+               : turn > found->due && !found->let_go ? turn
+                                                     : found->due,
         .source = found->source,
         .held = found->held,
+        .let_go = found->let_go,
     };
 }
 

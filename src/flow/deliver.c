@@ -263,12 +263,23 @@ static bool rested(struct session *s) {
     return true;
 }
 
-static bool held_back(struct session *s, const struct batch *b) {
+/* What an operator let go by its id goes, whatever its sender may. True: nothing is left. */
+static bool held_back(struct session *s, struct batch *b) {
     struct str why;
     if (carried_may_leave(s->flow, &b->message, s->class, b->arena, &why))
         return false;
-    settle_hold(s->flow, &b->message, b->deliveries, b->count, why, b->arena);
-    return true;
+    size_t left = 0, held = 0;
+    struct delivery **stopped = arena_array(b->arena, struct delivery *, b->count);
+    for (size_t i = 0; i < b->count; i++) {
+        if (b->deliveries[i]->let_go)
+            b->deliveries[left++] = b->deliveries[i];
+        else
+            stopped[held++] = b->deliveries[i];
+    }
+    b->count = left;
+    if (held)
+        settle_hold(s->flow, &b->message, stopped, held, why, b->arena);
+    return !left;
 }
 
 static bool serve(struct session *s, struct batch *b, int64_t idle_since) {

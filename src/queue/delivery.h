@@ -30,7 +30,8 @@ struct delivery {
     uint16_t group;
     uint16_t attempts; /* tries that are over */
     uint16_t pool;     /* number of the pool's name */
-    uint8_t mail_class;
+    uint8_t mail_class : 7;
+    uint8_t let_go : 1; /* by an operator, whatever its sender may; written at home only */
     _Atomic uint8_t state;
     uint32_t arrival_s; /* wall clock */
     uint32_t next;      /* of the same message: place in its home's store + 1 */

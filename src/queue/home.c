@@ -144,6 +144,7 @@ static void wait_until(struct queue_worker *w, struct delivery *delivery, int64_
 
 void home_hold(struct queue_worker *w, struct delivery *delivery) {
     atomic_store_explicit(&delivery->state, DELIVERY_HELD, memory_order_relaxed);
+    delivery->let_go = false;
     w->held++;
 }
 
@@ -321,7 +322,8 @@ void home_put(struct queue_worker *w, uint64_t message, const struct delivery_in
         delivery->group = init->group;
         delivery->recipient = init->recipient & 0xffffff;
         delivery->attempts = init->attempts;
-        delivery->mail_class = (uint8_t)init->mail_class;
+        delivery->mail_class = init->mail_class & 0x7f;
+        delivery->let_go = init->let_go;
         delivery->pool = pools[i];
         delivery->arrival_s = (uint32_t)(init->arrival / 1000);
         if (!ip_is_none(&init->source))

@@ -22,7 +22,8 @@ static void fill_row(struct queue_worker *w, const struct delivery *d, struct ar
                               .via = str_copy(arena, d->domain->via),
                               .arrival = (int64_t)d->arrival_s * 1000,
                               .due = state == DELIVERY_WAITING ? d->due.key : 0,
-                              .source = queue_delivery_source(queue, d)};
+                              .source = queue_delivery_source(queue, d),
+                              .let_go = d->let_go};
 }
 
 struct rows {
@@ -87,6 +88,10 @@ static void change(struct operation *op, struct delivery *d) {
         d->domain->route_until = 0;
         home_place(w, d, now);
         break;
+    case QUEUE_LET_GO:
+        d->let_go = true;
+        home_place(w, d, now);
+        break;
     case QUEUE_RELEASE:
         home_place(w, d, now);
         break;
@@ -100,6 +105,8 @@ static bool applies(enum queue_operation what, enum delivery_state state) {
         return state == DELIVERY_WAITING;
     case QUEUE_RELEASE:
         return state == DELIVERY_HELD;
+    case QUEUE_LET_GO:
+        return state == DELIVERY_HELD || state == DELIVERY_WAITING;
     case QUEUE_HOLD:
         return state != DELIVERY_HELD;
     case QUEUE_CANCEL:

@@ -59,7 +59,7 @@ struct delivery_init {
     int64_t arrival;   /* wall ms */
     int64_t due;       /* wall ms; in the past: now */
     struct ip source;  /* sticky; ip_is_none: free */
-    bool held;
+    bool held, let_go;
 };
 
 /* Any thread. The deliveries of one message, new or after a restart (in order of the spool). Copies. LIMIT:
@@ -125,10 +125,13 @@ struct queue_row {
     int64_t arrival, due;         /* wall ms; due 0: not waiting */
     struct ip source;
     struct str why; /* queue_list: the last reason known for its domain; empty: none */
+    bool let_go;    /* by an operator, whatever its sender may */
     bool busy;      /* in a session at that moment: not changed */
 };
 
-enum queue_operation { QUEUE_RETRY, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_CANCEL };
+/* LET_GO: what is held, or waits for its time, goes now, and delivery.let_go is set until it is held again.
+ */
+enum queue_operation { QUEUE_RETRY, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_LET_GO, QUEUE_CANCEL };
 enum { QUEUE_ALL = -1 };
 
 /* Changes one delivery, or all of a message (group, recipient QUEUE_ALL). The rows say what was changed (or

@@ -118,7 +118,7 @@ bool outcome_decode(struct str head, struct outcome_record *ret) {
     r.outcome.fate = cursor_u8(&c);
     cursor_u8(&c);
     r.outcome.reply = cursor_bytes(&c, cursor_u16(&c));
-    if (!cursor_ok(&c) || r.outcome.fate < SPOOL_DELIVERED || r.outcome.fate > SPOOL_RELEASED)
+    if (!cursor_ok(&c) || r.outcome.fate < SPOOL_DELIVERED || r.outcome.fate > SPOOL_LET_GO)
         return false;
     memcpy(r.outcome.source.bytes, source.at, 16);
     *ret = r;

@@ -14,7 +14,7 @@ struct waiting_state {
     uint32_t attempts;
     int64_t due;
     struct ip source;
-    bool held;
+    bool held, let_go;
     size_t reply_len;
     char reply[];
 };
@@ -136,6 +136,7 @@ static void keep_state(struct work *w, const struct outcome_record *o) {
     struct waiting_state *state = xcalloc(1, sizeof *state + reply.len);
     *state = before ? *before : (struct waiting_state){0};
     state->held = o->outcome.fate == SPOOL_HELD || (deferred && before && before->held);
+    state->let_go = o->outcome.fate == SPOOL_LET_GO || (deferred && before && before->let_go);
     if (deferred) {
         state->attempts = o->outcome.attempts;
         state->source = o->outcome.source;
@@ -314,6 +315,7 @@ static void tell_recipients(struct work *w, struct spool_recovered *r) {
             one.due = state->due;
             one.source = state->source;
             one.held = state->held;
+            one.let_go = state->let_go;
             one.last_reply = str_from(state->reply, state->reply_len);
         }
         w->r->waiting_recipients++;

@@ -105,7 +105,7 @@ struct spool_recovered {
     uint32_t attempts; /* that are over */
     int64_t due;       /* wall ms; 0: now */
     struct ip source;  /* that the last attempt left from; none: free */
-    bool held;
+    bool held, let_go; /* as its last outcome says; a try in between ends neither */
     bool damaged;      /* the body can't be read back: end it with an NDR that says so */
     struct str domain; /* of its address; a literal with its brackets */
     struct str last_reply;
@@ -158,13 +158,14 @@ enum spool_fate { /* stored: never change a number */
                   SPOOL_DEFERRED = 4,
                   SPOOL_HELD = 5,
                   SPOOL_RELEASED = 6,
+                  SPOOL_LET_GO = 7, /* RELEASED, whatever its sender may meanwhile: until it is held again */
 };
 
 struct spool_outcome {
     enum spool_fate fate;
     int64_t time;      /* wall ms */
     uint32_t attempts; /* DEFERRED: tries that are over */
-    int64_t due;       /* DEFERRED, RELEASED: wall ms */
+    int64_t due;       /* DEFERRED, RELEASED, LET_GO: wall ms */
     struct ip source;
     struct str reply; /* at most 1,000 bytes are kept */
 };

@@ -189,6 +189,57 @@ def test_who_is_restricted_sends_no_more_of_what_waits_for_its_turn(limited):
     assert [m.recipients for m in world.receiver.messages][-1] == ["x2@fabrikam.test"]
 
 
+def change(world, verb, *what, ok=True):
+    """How many were changed, and what it says beside."""
+    done = world.daemon.run("queue", verb, *what, "--json")
+    assert done.returncode == (0 if ok else 1), done
+    return json.loads(done.stdout)["changed"], done.stderr.strip()
+
+
+def test_an_operator_releases_one_message_of_who_is_restricted(limited):
+    """By its id it goes whatever its sender may, retries and restarts included; by a filter nobody who is restricted goes."""
+    world = limited(policy(per_minute=1), start=())
+    world.host("fabrikam.test", script={"dot": ["451 4.3.0 later"]})
+    world.start("fabrikam.test")
+    send(world, "x@tailspin.test")
+    ids = [send(world, f"x{i}@fabrikam.test") for i in range(3)]
+    world.daemon.cli("sender", "restrict", "alice@contoso.test", "--reason", "phished")
+    changed, note = change(world, "retry", "--sender", "alice@contoso.test")
+    assert "what is tried may be held instead: alice@contoso.test is restricted since 20" in note, note
+    until(lambda: len(world.daemon.rows("queue", "list", "--held", "--domain", "fabrikam.test")) == 3, what="the hold")
+    # All of them: fail closed, and say what to do.
+    changed, note = change(world, "release", "--domain", "fabrikam.test", ok=False)
+    assert changed == 0 and "3 stay held: alice@contoso.test is restricted since 20" in note, note
+    assert "release the sender first (sluice sender release), or a message by its id" in note
+    # One: it goes.
+    changed, note = change(world, "release", ids[1])
+    assert changed == 1 and note.startswith("sluice: alice@contoso.test is restricted since 20") and note.endswith("this message goes all the same")
+    until(lambda: world.daemon.rows("queue", "show", ids[1])[0]["attempts"] == 1, what="a try")
+    world.daemon.kill()
+    world.daemon.start()
+    world.daemon.run("queue", "retry", ids[1])  # perhaps it has gone already
+    world.receiver.wait(lambda: world.receiver.messages)
+    assert [m.recipients for m in world.receiver.messages] == [["x1@fabrikam.test"]]
+    event, = [e for e in world.daemon.events(ids[1]) if e["event"] == "RELEASE"]
+    assert event["reply"].startswith("by an operator, though alice@contoso.test is restricted since 20")
+    assert sorted(r["trace_id"] for r in world.daemon.rows("queue", "list", "--held", "--domain", "fabrikam.test")) == sorted([ids[0], ids[2]])
+
+
+def test_release_of_what_waits_for_its_turn(limited):
+    world = limited(policy(per_minute=1))
+    ids = [send(world, f"x{i}@fabrikam.test") for i in range(3)]
+    world.receiver.wait(lambda: len(world.receiver.messages) == 1)
+    changed, note = change(world, "release", "--sender", "alice@contoso.test", ok=False)
+    assert changed == 0 and "2 wait for their turn (per-minute): sluice queue release ID lets one go at once" in note
+    assert change(world, "release", ids[2]) == (1, "")
+    world.receiver.wait(lambda: len(world.receiver.messages) == 2)
+    assert world.receiver.messages[-1].recipients == ["x2@fabrikam.test"]
+    later = send(world, "y@nowhere.test", user="bob")
+    until(lambda: world.daemon.rows("queue", "show", later)[0]["attempts"], what="a try")
+    changed, note = change(world, "release", later, ok=False)
+    assert changed == 0 and "1 not held: sluice queue retry ID tries what waits at once" in note
+
+
 def parse(time):
     return datetime.datetime.fromisoformat(time.replace("Z", "+00:00"))
 

@@ -82,7 +82,7 @@ static void test_outcome(void **state) {
             assert_false(outcome_decode(str_from(head.at, len), &back));
         head.at[48] = 0;
         assert_false(outcome_decode(buf_view(&head), &back));
-        head.at[48] = SPOOL_RELEASED + 1;
+        head.at[48] = SPOOL_LET_GO + 1;
         assert_false(outcome_decode(buf_view(&head), &back));
         buf_free(&head);
     }

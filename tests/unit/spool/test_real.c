@@ -196,9 +196,19 @@ static void test_held_from_the_start(void **state) {
     spool_close(s);
     s = open_spool(p, &seen);
     assert_int_equal(seen.count, 3);
-    assert_false(seen.rows[0].held);
-    assert_false(seen.rows[1].held);
+    assert_false(seen.rows[0].held || seen.rows[0].let_go);
+    assert_false(seen.rows[1].held || seen.rows[1].let_go);
     assert_true(seen.rows[2].held);
+    /* Let go: through tries, until it is held again. */
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(mail_outcome(s, message, i, SPOOL_LET_GO), 0);
+    assert_int_equal(mail_outcome(s, message, 1, SPOOL_DEFERRED), 0);
+    assert_int_equal(mail_outcome(s, message, 2, SPOOL_HELD), 0);
+    spool_close(s);
+    s = open_spool(p, &seen);
+    assert_true(!seen.rows[0].held && seen.rows[0].let_go);
+    assert_true(!seen.rows[1].held && seen.rows[1].let_go);
+    assert_true(seen.rows[2].held && !seen.rows[2].let_go);
     spool_close(s);
 }
 
