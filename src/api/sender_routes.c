@@ -38,6 +38,7 @@ void api_standing_json(struct buf *out, const struct api_standing *s) {
     object_open(out);
     sender_members(out, &s->sender);
     object_text(out, "policy", s->policy);
+    object_text(out, "counted", s->counted);
     object_text(out, "policy_why", s->policy_why);
     object_text(out, "action", s->action);
     buf_str(out, STR(",\"limits\":["));

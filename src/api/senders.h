@@ -24,6 +24,7 @@ struct api_limit {
 /* Where it stands. */
 struct api_standing {
     struct api_sender sender;
+    struct str counted; /* "bounces+7@x.y counts as bounces@x.y (VERP)"; "" : by the name that was asked */
     struct str policy, policy_why, action; /* policy "": the service's own limits */
     const struct api_limit *limits;
     size_t limit_count;

@@ -28,6 +28,7 @@ int senders_find(const struct senders *from, struct str name, bool tenant, struc
                                          .tenant = sender_name_tenant(from->policy, name),
                                          .connector = STR(""),
                                          .author = STR(""),
+                                         .folded = STR(""),
                                          .whole = name};
         real = ret->name.tenant != NULL;
         if (real)
@@ -163,7 +164,8 @@ int senders_standing(const struct senders *from, const struct api_sender_query *
         return error;
     const struct tenant *t = one.name.tenant;
     one.state.kind = one.name.kind;
-    *ret = (struct api_standing){.policy = STR(""),
+    *ret = (struct api_standing){.counted = one.name.folded,
+                                 .policy = STR(""),
                                  .policy_why = STR(""),
                                  .action = STR(""),
                                  .verdict = STR(""),

@@ -46,6 +46,7 @@ static void print_limits(struct cli *cli, json_t *row) {
     struct str policy = text_of(row, "policy"), why = text_of(row, "policy_why");
     struct str action = text_of(row, "action");
     json_t *limits = json_object_get(row, "limits");
+    told(cli, row, "counted", "counted");
     if (why.len)
         line(cli, "policy",
              str_printf(cli->arena, "%s%.*s%s (%.*s), action %.*s", policy.len ? "\"" : "",

@@ -1,5 +1,6 @@
 #include "limits/limit.h"
 #include "base/error.h"
+#include "limits/sender_fold.h"
 #include "mail/address.h"
 #include "policy/limit_policy.h"
 
@@ -189,7 +190,7 @@ struct outcome limit_no_room(int error) {
 }
 
 struct str limit_sender_name(struct arena *arena, const struct attribution *a, struct str reverse_path) {
-    struct str path = reverse_path.len ? address_mailbox(arena, reverse_path) : STR("<>");
+    struct str path = reverse_path.len ? sender_fold(arena, reverse_path, NULL) : STR("<>");
     if (a->user.len)
         return str_lower(arena, a->user);
     if (!a->connector)

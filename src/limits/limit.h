@@ -99,8 +99,8 @@ struct outcome limit_no_room(int error);
 
 /* Who is counted and restricted: the user; for mail of a connector "connector/TENANT/NAME/mailbox", so that
  * one compromised mailbox doesn't cost its neighbours their connector ("<>" for a null reverse-path); for the
- * local socket "local/TENANT/mailbox". The mailbox is the reverse-path's, whatever subaddress or quotes it is
- * written with. In the arena. */
+ * local socket "local/TENANT/mailbox". The mailbox is the reverse-path's, whatever it is written with
+ * (sender_fold.h). In the arena. */
 struct str limit_sender_name(struct arena *, const struct attribution *, struct str reverse_path);
 /* The user whose mailbox a sender behind a connector or at the local socket writes in the name of; "" of
  * others. A view of the name. */

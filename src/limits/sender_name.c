@@ -1,4 +1,5 @@
 #include "limits/sender_name.h"
+#include "limits/sender_fold.h"
 #include "mail/address.h"
 
 const struct tenant *sender_name_tenant(const struct policy *p, struct str name) {
@@ -23,9 +24,14 @@ static bool wrong(struct arena *arena, struct str name, const char *what, struct
 static struct str author_of(struct str path) { return str_eq(path, STR("<>")) ? STR("") : path; }
 
 /* As limit_sender_name writes it: what stands before the path, and its mailbox. */
-static struct str whole_of(struct arena *arena, struct str name, struct str path) {
-    struct str before = str_head(name, name.len - path.len), mailbox = address_mailbox(arena, path);
-    return str_lower(arena, str_printf(arena, "%.*s%.*s", STR_FMT(before), STR_FMT(mailbox)));
+static void fold(struct arena *arena, struct str name, struct str path, struct sender_name *ret) {
+    const char *how;
+    struct str before = str_head(name, name.len - path.len), mailbox = sender_fold(arena, path, &how);
+    ret->author = author_of(path);
+    ret->whole = str_lower(arena, str_printf(arena, "%.*s%.*s", STR_FMT(before), STR_FMT(mailbox)));
+    if (!str_eq_nocase(mailbox, path))
+        ret->folded = str_printf(arena, "%.*s counts as %.*s (%s)", STR_FMT(path), STR_FMT(mailbox),
+                                 how ? how : "the mailbox");
 }
 
 /* A view of the first part; `rest` goes behind the slash. */
@@ -44,8 +50,7 @@ static bool by_connector(const struct policy *p, struct str name, struct arena *
     if (!c || !rest.len)
         return false;
     ret->connector = str_printf(arena, "%.*s/%.*s", STR_FMT(ret->tenant->name), STR_FMT(c->name));
-    ret->author = author_of(rest);
-    ret->whole = whole_of(arena, name, rest);
+    fold(arena, name, rest, ret);
     return true;
 }
 
@@ -53,16 +58,18 @@ bool sender_name_read(const struct policy *p, struct str name, struct arena *are
                       struct str *ret_why) {
     struct str rest = name;
     bool user = str_index(name, '@') >= 0;
-    *ret = (struct sender_name){
-        .kind = SENDER_USER, .connector = STR(""), .author = STR(""), .whole = str_lower(arena, name)};
+    *ret = (struct sender_name){.kind = SENDER_USER,
+                                .connector = STR(""),
+                                .author = STR(""),
+                                .folded = STR(""),
+                                .whole = str_lower(arena, name)};
     if (str_starts_nocase(name, STR("connector/"))) {
         return by_connector(p, name, arena, ret) || wrong(arena, name, "there is no such connector", ret_why);
     }
     if (str_starts_nocase(name, STR("local/"))) {
         rest = str_from_index(name, 6);
         ret->tenant = sender_name_tenant(p, part(&rest));
-        ret->author = author_of(rest);
-        ret->whole = whole_of(arena, name, rest);
+        fold(arena, name, rest, ret);
         return (ret->tenant && rest.len) || wrong(arena, name, "there is no such tenant", ret_why);
     }
     if (!user && str_index(name, '/') >= 0) {

@@ -13,7 +13,8 @@ struct sender_name {
     const struct tenant *tenant;
     struct str connector; /* "TENANT/NAME" as configured; "" none */
     struct str author;    /* address that stands for From; "" for a connector and for <> */
-    struct str whole;     /* as it is counted: lower case for a sender, as configured for a connector */
+    struct str folded; /* "bounces+7@x.y counts as bounces@x.y (VERP)"; "" : it is written as it is counted */
+    struct str whole;  /* as it is counted: lower case for a sender, as configured for a connector */
 };
 
 /* False: *ret_why says what is wrong with it (no tenant of ours, no such connector). Everything in the arena,

@@ -250,6 +250,28 @@ def now():
 
 # ---- who counts, which policy
 
+def test_reverse_paths_that_are_made_anew_count_as_one_sender(limited):
+    """A list server writes each recipient into its reverse-path (VERP), others a tag or a hash (BATV, SRS)."""
+    world = limited(policy(per_day=4))
+    paths = ["bounces+7-ann=example.org", "bounces-8", "prvs=0123456789=bounces", "bounces+SRS=44ldt=IX"]
+    with world.connector() as client:
+        for i, path in enumerate(paths):
+            client.send(f"{path}@contoso.test", f"x{i}@fabrikam.test", message())
+        with pytest.raises(Refused) as e:
+            client.send("Bounces-return-9-bob=example.org@contoso.test", "y@fabrikam.test", message())
+        assert e.value.reply == DENIED
+        client.send("carol@contoso.test", "z@fabrikam.test", message())  # the neighbour goes on
+    name = "connector/contoso/on-prem/bounces@contoso.test"
+    assert [r["name"] for r in world.daemon.rows("sender") if r["state"] == "restricted today"] == [name]
+    shown, = world.daemon.rows("sender", "show", "connector/contoso/on-prem/bounces+5-x=y.example@contoso.test")
+    assert shown["name"] == name and shown["counted"] == "bounces+5-x=y.example@contoso.test counts as bounces@contoso.test (VERP)"
+    # Nor does a tag hide who is restricted as a user.
+    world.daemon.cli("sender", "restrict", "dave@contoso.test")
+    with world.connector() as client, pytest.raises(Refused) as e:
+        client.send("prvs=0123456789=Dave+x@contoso.test", "z@fabrikam.test", message())
+    assert e.value.reply == DENIED
+
+
 def test_from_selects_the_policy_and_the_submitter_counts(limited):
     world = limited(policy("news", priority=10, senders='{"carol@contoso.test"}', per_day=3),
                     'group "sales" { members = {"dave@contoso.test"} }',

@@ -232,6 +232,8 @@ static void test_texts(void **state) {
         {true, "", "Ann+offers@contoso.com", "connector/contoso/on-prem/ann@contoso.com"},
         {true, "", "\"ann\"@CONTOSO.com", "connector/contoso/on-prem/ann@contoso.com"},
         {true, "", "\"a/nn+x\"@contoso.com", "connector/contoso/on-prem/a/nn@contoso.com"},
+        {true, "", "bounces+7-ann=example.org@contoso.com", "connector/contoso/on-prem/bounces@contoso.com"},
+        {false, "bob+x@contoso.com", "prvs=1=ann@contoso.com", "bob+x@contoso.com"}, /* who logs in is who */
         {true, "", "+x@contoso.com", "connector/contoso/on-prem/+x@contoso.com"},
         {true, "", "", "connector/contoso/on-prem/<>"},
         {false, "", "X@contoso.com", "local/contoso/x@contoso.com"},
