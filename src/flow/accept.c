@@ -426,6 +426,8 @@ static struct outcome accept_allowed(struct flow *flow, struct acceptance *a, st
                   error_text(error), NULL);
         return later("4.3.0", "The message could not be signed, try again later");
     }
+    if (count && (!allowance_turn(flow, a, a->allowance, &refusal) || expires_waiting(a, pool, &refusal)))
+        return refusal;
     struct spool_message message = stored_form(a, groups, count, facts.verdict);
     add_attributes(a, submitter, &message);
     error = commit(flow, a, &message, &decision);

@@ -140,6 +140,15 @@ static void raise_backlog(struct flow *flow, const struct limit_question *q, str
     arena_free(arena);
 }
 
+static void hold_until(struct acceptance *a, const struct allowance *w, int64_t until) {
+    char text[CLOCK_RFC3339_SIZE];
+    a->hold_until = until;
+    if (until)
+        a->hold_why =
+            str_printf(a->arena, "%.*s: released at %s", STR_FMT(limit_turn_why(&w->answer.facts, a->arena)),
+                       clock_rfc3339(until, text));
+}
+
 struct outcome allowance_ask(struct flow *flow, struct acceptance *a, struct allowance *ret) {
     struct limit_decision *decision = &ret->answer.decision;
     ret->counting = false;
@@ -157,13 +166,23 @@ struct outcome allowance_ask(struct flow *flow, struct acceptance *a, struct all
             raise_backlog(flow, &ret->question, decision->refusal.text);
         return decision->refusal;
     }
-    if (decision->step == LIMIT_HOLD) {
-        char until[CLOCK_RFC3339_SIZE];
-        a->hold_until = decision->hold_until;
-        a->hold_why = str_printf(a->arena, "%.*s: released at %s", STR_FMT(decision->reason),
-                                 clock_rfc3339(a->hold_until, until));
-    }
+    hold_until(a, ret, decision->step == LIMIT_HOLD ? decision->hold_until : 0);
     return (struct outcome){.fate = OUTCOME_DONE};
+}
+
+bool allowance_turn(struct flow *flow, struct acceptance *a, struct allowance *w,
+                    struct outcome *ret_refusal) {
+    int64_t until;
+    int error = sending_turn(flow->sending, &w->answer.ticket, &until);
+    if (!error) {
+        hold_until(a, w, until);
+        return true;
+    }
+    *ret_refusal = limit_no_room(error);
+    a->refused_why = ret_refusal->text;
+    if (error == SLUICE_ELIMIT)
+        raise_backlog(flow, &w->question, ret_refusal->text);
+    return false;
 }
 
 void allowance_count(struct flow *flow, struct allowance *w) {

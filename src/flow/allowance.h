@@ -24,9 +24,12 @@ struct allowance {
     bool counting;
 };
 
-/* From a fiber, once the content has ended and the envelope is complete. DONE: it may go, perhaps not before
- * a->hold_until; then allowance_settle is due. Else the reply; a->refused_why says more for the trace. */
+/* From a fiber, once the content has ended and the envelope is complete. DONE: it may go, as it seems not
+ * before a->hold_until; then allowance_settle is due. Else the reply; a->refused_why says more for the trace.
+ */
 struct outcome allowance_ask(struct flow *, struct acceptance *, struct allowance *ret);
+/* When nothing else can refuse it: its turn, in a->hold_until (0: at once). False: too many wait. */
+bool allowance_turn(struct flow *, struct acceptance *, struct allowance *, struct outcome *ret_refusal);
 /* Just before the spool's commit: its count goes to disk meanwhile. */
 void allowance_count(struct flow *, struct allowance *);
 /* Once after each allowance_ask that was DONE. Committed: returns when it is counted on disk. */

@@ -121,6 +121,10 @@ static struct outcome refusal_of(struct arena *arena, enum limit_name n, const s
         return reply(550, "5.7.233", str_printf(arena, "Tenant recipient limit: %.*s", STR_FMT(counts)));
     if (action != LIMIT_ALERT)
         return reply(550, "5.1.8", STR("Access denied, bad outbound sender"));
+    if (a->asked > a->most) /* it never fits */
+        return reply(550, "5.5.3",
+                     str_printf(arena, "Too many recipients: %llu in one message, the limit is %llu %s",
+                                (unsigned long long)a->asked, (unsigned long long)a->most, limit_words(n)));
     return reply(450, "4.7.1", str_printf(arena, "Sending limit: %.*s, try again later", STR_FMT(counts)));
 }
 
@@ -167,6 +171,13 @@ struct limit_decision limit_decide(const struct limit_facts *f, struct arena *ar
         tell(&d, f, arena, LIMIT_PER_MINUTE, &a);
     }
     return d;
+}
+
+struct str limit_turn_why(const struct limit_facts *f, struct arena *arena) {
+    struct limit_decision d = {0};
+    struct account a = account_of(f, LIMIT_PER_MINUTE);
+    tell(&d, f, arena, LIMIT_PER_MINUTE, &a);
+    return d.reason;
 }
 
 void limit_account(const struct limit_facts *f, enum limit_name n, uint64_t *ret_used, uint64_t *ret_most) {

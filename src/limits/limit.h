@@ -85,8 +85,11 @@ struct limit_decision {
 
 /* Texts are in the arena. Replies: 550 5.5.3 for too many recipients in one message, 550 5.7.233 for the
  * tenant's, 550 5.1.8 for the sender's where the action restricts it, 450 4.7.1 where the action is alert
- * (the window slides on, so later it fits). */
+ * (the window slides on, so later it fits; 550 5.5.3 when it never does). */
 struct limit_decision limit_decide(const struct limit_facts *, struct arena *);
+
+/* Why a message waits for its turn, as `reason` of HOLD has it. */
+struct str limit_turn_why(const struct limit_facts *, struct arena *);
 
 /* How much of it is used, of how much; most 0: there is no such limit. */
 void limit_account(const struct limit_facts *, enum limit_name, uint64_t *ret_used, uint64_t *ret_most);

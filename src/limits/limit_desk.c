@@ -224,7 +224,7 @@ static int reserve_sender(struct limit_desk *d, const struct limit_question *q, 
         return 0;
     if (takes_their_places(d, q, t->key))
         return SLUICE_EFULL;
-    return limit_table_reserve(d->kept.senders, t->key, q->now, &t->bounds, &t->use, &t->turn);
+    return limit_table_reserve(d->kept.senders, t->key, q->now, &t->bounds, &t->use, NULL);
 }
 
 static void reserve(struct limit_desk *d, const struct limit_question *q, struct limit_answer *a) {
@@ -268,6 +268,11 @@ void limit_desk_ask(struct limit_desk *d, const struct limit_question *q, struct
     ret->change = limit_desk_exceed(d, ret->kind, tenant ? q->tenant : q->sender, &event);
 }
 
+int limit_desk_turn(struct limit_desk *d, struct limit_ticket *t, int64_t now) {
+    t->turn = now;
+    return t->open && t->key ? limit_table_turn(d->kept.senders, t->key, now, &t->bounds, &t->turn) : 0;
+}
+
 void limit_desk_settle(struct limit_desk *d, const struct limit_ticket *t, int64_t now, bool committed) {
     if (t->key)
         limit_table_settle(d->kept.senders, t->key, now, &t->bounds, &t->use, committed);
@@ -282,8 +287,19 @@ void limit_desk_settle(struct limit_desk *d, const struct limit_ticket *t, int64
 
 /* ---- Restrictions ---- */
 
+/* Reverse-paths can be invented without end, and each may be over a limit with its first message. Beyond so
+ * many they aren't remembered: each message over a limit is refused for itself. */
+static bool is_one_too_many(const struct limit_desk *d, enum sender_kind kind, struct str name,
+                            const struct sender_event *event) {
+    return kind == SENDER_USER && event->cause != CAUSE_OPERATOR && limit_sender_mailbox(name).len &&
+           sender_book_count(d->kept.book, kind) >= LIMIT_DESK_PATHS_MOST &&
+           !sender_book_find(d->kept.book, kind, name);
+}
+
 enum sender_change limit_desk_exceed(struct limit_desk *d, enum sender_kind kind, struct str name,
                                      const struct sender_event *event) {
+    if (is_one_too_many(d, kind, name, event))
+        return SENDER_UNCHANGED;
     struct sender_state *s = sender_book_of(d->kept.book, kind, name);
     enum sender_change change = sender_exceed(s, event);
     if (change != SENDER_UNCHANGED)

@@ -45,7 +45,7 @@ struct limit_ticket {
     uint32_t tenant_limit;
     struct limit_bounds bounds;
     struct limit_use use;
-    int64_t turn;
+    int64_t turn; /* of limit_desk_turn */
 };
 
 struct limit_answer {
@@ -58,11 +58,16 @@ struct limit_answer {
     enum sender_cause cause;
 };
 
-/* May it go? When it may, its recipients are reserved until limit_desk_settle, and it has its turn. When it
- * goes over a limit of its sender's, that is restricted as the policy says. Texts are in the arena. */
+/* May it go? When it may, its recipients are reserved until limit_desk_settle; hold_until is then a forecast.
+ * When it goes over a limit of its sender's, that is restricted as the policy says. Texts are in the arena.
+ */
 void limit_desk_ask(struct limit_desk *, const struct limit_question *, struct arena *,
                     struct limit_answer *ret);
-/* The same answer without any effect, for explain. The ticket is not open. */
+/* Its turn among its sender's messages of a minute: once nothing else can refuse it, for a turn can't be
+ * given back. The ticket's `turn` is `now` when it may leave at once. LIMIT, FULL: none, see limit_no_room.
+ */
+[[nodiscard]] int limit_desk_turn(struct limit_desk *, struct limit_ticket *, int64_t now);
+/* The same answer as limit_desk_ask without any effect, for explain. The ticket is not open. */
 void limit_desk_look(const struct limit_desk *, const struct limit_question *, struct arena *,
                      struct limit_answer *ret);
 /* Once for each answer whose ticket is open: the message was committed, or not. */
@@ -73,7 +78,9 @@ void limit_desk_settle(struct limit_desk *, const struct limit_ticket *, int64_t
  * was undone that the sender's window can't tell any more, answers are 451 4.3.0 until it can. */
 void limit_desk_undo(struct limit_desk *, const struct limit_ticket *, int64_t now);
 
-/* What detection found, or an operator wants; the change is in the journal. */
+/* What detection found, or an operator wants; the change is in the journal. Of senders behind connectors and
+ * at the local socket so many are remembered, some 50 MB, and one more only for an operator: UNCHANGED. */
+enum { LIMIT_DESK_PATHS_MOST = 100000 };
 enum sender_change limit_desk_exceed(struct limit_desk *, enum sender_kind, struct str name,
                                      const struct sender_event *);
 bool limit_desk_release(struct limit_desk *, enum sender_kind, struct str name, struct str by, int64_t now);

@@ -253,22 +253,44 @@ bool limit_table_room(struct limit_table *t, uint64_t key, int64_t now, uint32_t
     return t->senders < most;
 }
 
+/* LIMIT: too far ahead. With `take` the record has it. */
+static int find_turn(struct limit_record *r, uint32_t half, const struct limit_bounds *bounds, bool take,
+                     uint32_t *ret) {
+    struct limit_windows w;
+    open_windows(r, half, bounds, &w);
+    *ret = next_turn(&w, bounds);
+    if (*ret - half > LONGEST_TURN)
+        return SLUICE_ELIMIT;
+    if (take) {
+        take_turn(&w, *ret);
+        close_windows(r, &w);
+    }
+    return 0;
+}
+
 int limit_table_reserve(struct limit_table *t, uint64_t key, int64_t now, const struct limit_bounds *bounds,
                         const struct limit_use *use, int64_t *ret_turn) {
-    struct limit_windows w;
-    uint32_t half = limit_half(now);
+    uint32_t turn, half = limit_half(now);
     struct limit_record *r = record_of(t, key, half);
     if (!r)
         return SLUICE_EFULL;
-    open_windows(r, half, bounds, &w);
-    uint32_t turn = next_turn(&w, bounds);
-    if (turn - half > LONGEST_TURN)
-        return SLUICE_ELIMIT;
-    take_turn(&w, turn);
-    close_windows(r, &w);
+    int error = find_turn(r, half, bounds, ret_turn != NULL, &turn);
+    if (error)
+        return error;
     hold(t, key, use);
-    *ret_turn = turn > half ? limit_half_ms(turn) : now;
+    if (ret_turn)
+        *ret_turn = turn > half ? limit_half_ms(turn) : now;
     return 0;
+}
+
+int limit_table_turn(struct limit_table *t, uint64_t key, int64_t now, const struct limit_bounds *bounds,
+                     int64_t *ret_turn) {
+    uint32_t turn, half = limit_half(now);
+    struct limit_record *r = record_of(t, key, half);
+    int error = r ? find_turn(r, half, bounds, true, &turn) : SLUICE_EFULL;
+    if (!error)
+        *ret_turn = turn > half ? limit_half_ms(turn) : now;
+    return error;
 }
 
 void limit_table_settle(struct limit_table *t, uint64_t key, int64_t now, const struct limit_bounds *bounds,

@@ -61,10 +61,14 @@ bool limit_table_room(struct limit_table *, uint64_t key, int64_t now, uint32_t 
 /* Before a message is committed: reserves its recipients, so that what is on its way counts, and gives it its
  * turn to leave: `now`, or later when the sender's messages of this minute are used up. FULL: no room for
  * another sender. LIMIT: over nine hours of messages wait for their turn already. Nothing is reserved then.
- */
+ * `ret_turn` NULL: its turn comes later, by limit_table_turn. */
 [[nodiscard]] int limit_table_reserve(struct limit_table *, uint64_t key, int64_t now,
                                       const struct limit_bounds *, const struct limit_use *,
                                       int64_t *ret_turn);
+/* The turn of what was reserved without one: when it is certain that it will leave. A turn can't be given
+ * back. LIMIT as before: none was taken. */
+[[nodiscard]] int limit_table_turn(struct limit_table *, uint64_t key, int64_t now,
+                                   const struct limit_bounds *, int64_t *ret_turn);
 /* Afterwards, once for each reserve, with the same use: counts it (committed), or gives it back. */
 void limit_table_settle(struct limit_table *, uint64_t key, int64_t now, const struct limit_bounds *,
                         const struct limit_use *, bool committed);

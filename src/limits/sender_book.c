@@ -35,6 +35,10 @@ const struct sender_state *sender_book_find(const struct sender_book *b, enum se
     return map_get(b->by_name[kind], name);
 }
 
+size_t sender_book_count(const struct sender_book *b, enum sender_kind kind) {
+    return map_count(b->by_name[kind]);
+}
+
 struct sender_state *sender_book_of(struct sender_book *b, enum sender_kind kind, struct str name) {
     struct sender_state *s = map_get(b->by_name[kind], name);
     if (!s) {

@@ -48,22 +48,53 @@ static enum sender_change alert(struct sender_state *s, enum sender_cause cause,
     return SENDER_ALERT;
 }
 
-enum sender_change sender_exceed(struct sender_state *s, const struct sender_event *e) {
-    enum limit_action action = sender_action(s, e->cause, e->action, e->now);
-    if (action == LIMIT_ALERT)
-        return alert(s, e->cause, e->now);
-    if (sender_is_restricted(s, e->now) &&
-        (s->restriction == SENDER_RESTRICTED || action == LIMIT_RESTRICT_TODAY))
-        return SENDER_UNCHANGED;
+static void record_cause(struct sender_state *s, const struct sender_event *e) {
     if (e->cause == CAUSE_OPERATOR)
         s->exempt = 0, s->exempt_until = s->allowed_until = 0;
-    s->restriction = action == LIMIT_RESTRICT ? SENDER_RESTRICTED : SENDER_RESTRICTED_TODAY;
     s->since = e->now;
-    s->until = action == LIMIT_RESTRICT ? 0 : next_day(e->now);
     s->cause = e->cause;
     s->counts = e->counts;
     keep_text(s->reason, sizeof s->reason, e->reason);
     keep_text(s->by, sizeof s->by, e->by);
+}
+
+/* An operator's word over what detection found, that over a limit: what is held of his mail hangs on it
+ * (flow/carried.h), and what the administrator reads. */
+static int weight(enum sender_cause cause) {
+    return cause == CAUSE_OPERATOR ? 2 : cause >= CAUSE_PER_DAY && cause <= CAUSE_TENANT_EXTERNAL ? 0 : 1;
+}
+
+/* Restricted already: what weighs more is recorded instead, and the longer restriction stays. */
+static enum sender_change exceed_more(struct sender_state *s, const struct sender_event *e,
+                                      enum limit_action action) {
+    bool longer = s->restriction == SENDER_RESTRICTED_TODAY && action == LIMIT_RESTRICT;
+    bool heavier = weight(e->cause) > weight(s->cause);
+    if (!longer && !heavier)
+        return SENDER_UNCHANGED;
+    if (longer) {
+        s->restriction = SENDER_RESTRICTED;
+        s->until = 0;
+    }
+    if (weight(e->cause) < weight(s->cause))
+        return SENDER_RESTRICT;
+    if (e->cause != CAUSE_OPERATOR && e->cause != s->cause) { /* released, he is so for both */
+        s->exempt = exempt_now(s, e->now) | bit(s->cause);
+        s->exempt_until = next_day(e->now);
+    }
+    record_cause(s, e);
+    return SENDER_RESTRICT;
+}
+
+enum sender_change sender_exceed(struct sender_state *s, const struct sender_event *e) {
+    bool restricted = sender_is_restricted(s, e->now); /* then nothing is spared */
+    enum limit_action action = restricted ? e->action : sender_action(s, e->cause, e->action, e->now);
+    if (action == LIMIT_ALERT)
+        return alert(s, e->cause, e->now);
+    if (restricted)
+        return exceed_more(s, e, action);
+    s->restriction = action == LIMIT_RESTRICT ? SENDER_RESTRICTED : SENDER_RESTRICTED_TODAY;
+    s->until = action == LIMIT_RESTRICT ? 0 : next_day(e->now);
+    record_cause(s, e);
     return SENDER_RESTRICT;
 }
 

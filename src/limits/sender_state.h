@@ -47,7 +47,9 @@ enum sender_change {
     SENDER_RESTRICT,  /* it is restricted now (or now for good): tell them */
 };
 
-/* Something was exceeded. An operator's restriction (CAUSE_OPERATOR) ends exemptions and allowance. */
+/* Something was exceeded. An operator's restriction (CAUSE_OPERATOR) ends exemptions and allowance. Of who is
+ * restricted already the heavier cause is kept (an operator's, then detection's, then a limit's), and the
+ * longer restriction. */
 enum sender_change sender_exceed(struct sender_state *, const struct sender_event *);
 
 /* What a policy's action comes to for this sender and cause: ALERT for who is exempt or allowed. For
@@ -85,6 +87,8 @@ struct sender_book *sender_book_new(void);
 struct sender_book *sender_book_free(struct sender_book *);
 /* NULL: nothing is known, it may send. */
 const struct sender_state *sender_book_find(const struct sender_book *, enum sender_kind, struct str name);
+/* How many of a kind there are. */
+size_t sender_book_count(const struct sender_book *, enum sender_kind);
 /* Finds or makes, to be changed; valid until it is forgotten. */
 struct sender_state *sender_book_of(struct sender_book *, enum sender_kind, struct str name);
 /* Replaces what is known; a blank one is forgotten. */

@@ -123,6 +123,12 @@ static void count_restricted(struct sending *s) {
     atomic_store(&s->restricted, count);
 }
 
+/* Enough until the next whole count: `restricted` is never too small. */
+static void count_one_more(struct sending *s, enum sender_change change) {
+    if (change == SENDER_RESTRICT)
+        atomic_fetch_add(&s->restricted, 1);
+}
+
 static void tidy_on_owner(void *arg) {
     struct sending *s = arg;
     limit_desk_tidy(s->desk, sending_now(s));
@@ -211,10 +217,9 @@ static void ask_on_owner(void *arg) {
     }
     limit_desk_ask(s->desk, call->question, call->arena, call->answer);
     s->stats.refused += call->answer->decision.step == LIMIT_REFUSE;
-    s->stats.held += call->answer->decision.step == LIMIT_HOLD;
     if (call->answer->change == SENDER_UNCHANGED)
         return;
-    count_restricted(s);
+    count_one_more(s, call->answer->change);
     write_pending(s);
 }
 
@@ -246,6 +251,31 @@ void sending_ask(struct sending *s, struct limit_question *q, struct arena *aren
                   .now = q->now},
     };
     tell(s, &note);
+}
+
+struct turn_call {
+    struct sending *sending;
+    struct limit_ticket *ticket;
+    int64_t hold_until;
+    int error;
+};
+
+static void turn_on_owner(void *arg) {
+    struct turn_call *call = arg;
+    struct sending *s = call->sending;
+    int64_t now = sending_now(s);
+    call->error = limit_desk_turn(s->desk, call->ticket, now);
+    call->hold_until = !call->error && call->ticket->turn > now ? call->ticket->turn : 0;
+    s->stats.refused += call->error != 0;
+    s->stats.held += call->hold_until > 0;
+}
+
+int sending_turn(struct sending *s, struct limit_ticket *ticket, int64_t *ret_hold_until) {
+    struct turn_call call = {.sending = s, .ticket = ticket};
+    worker_call(s->owner, turn_on_owner, &call);
+    if (!call.error)
+        *ret_hold_until = call.hold_until;
+    return call.error;
 }
 
 void sending_look(struct sending *s, struct limit_question *q, struct arena *arena,
@@ -369,8 +399,13 @@ struct change_call {
     const struct sender_event *event;
     int64_t until;
     enum sender_change change;
-    bool changed;
+    bool changed, for_good; /* it is restricted until it is released */
 };
+
+static bool is_for_good(const struct sending *s, enum sender_kind kind, struct str name) {
+    const struct sender_state *state = sender_book_find(limit_desk_book(s->desk), kind, name);
+    return state && state->restriction == SENDER_RESTRICTED;
+}
 
 static void change_on_owner(void *arg) {
     struct change_call *call = arg;
@@ -380,6 +415,7 @@ static void change_on_owner(void *arg) {
     case CHANGE_EXCEED:
         call->change = limit_desk_exceed(s->desk, call->kind, call->name, call->event);
         call->changed = call->change != SENDER_UNCHANGED;
+        call->for_good = is_for_good(s, call->kind, call->name);
         break;
     case CHANGE_RELEASE:
         call->changed = limit_desk_release(s->desk, call->kind, call->name, call->by, now);
@@ -393,7 +429,10 @@ static void change_on_owner(void *arg) {
         latch_set(&call->waiter.latch);
         return;
     }
-    count_restricted(s);
+    if (call->what == CHANGE_EXCEED)
+        count_one_more(s, call->change);
+    else
+        count_restricted(s);
     wait_durable(s, &call->waiter);
 }
 
@@ -409,6 +448,8 @@ enum sender_change sending_exceed(struct sending *s, enum sender_kind kind, stru
     e.now = e.now ? e.now : sending_now(s);
     struct change_call call = {.sending = s, .what = CHANGE_EXCEED, .kind = kind, .name = name, .event = &e};
     change(&call);
+    if (call.change == SENDER_RESTRICT && call.for_good)
+        e.action = LIMIT_RESTRICT;
     const struct sending_note note = {kind, name, tenant, STR(""), call.change, e};
     tell(s, &note);
     return call.change;

@@ -51,7 +51,10 @@ int64_t sending_now(const struct sending *);
 /* limit_desk_ask; `now` of the question is set here. Who is told, is told before it returns. While the
  * journal fails the answer is REFUSE with limit LIMIT_NAMES and 451 4.3.0. */
 void sending_ask(struct sending *, struct limit_question *, struct arena *, struct limit_answer *ret);
-/* The same answer without any effect, for explain. */
+/* limit_desk_turn: until when it is held, 0: not at all. LIMIT, FULL: see limit_no_room; then the ticket is
+ * to be settled as not committed. */
+[[nodiscard]] int sending_turn(struct sending *, struct limit_ticket *, int64_t *ret_hold_until);
+/* The same answer as sending_ask without any effect, for explain. */
 void sending_look(struct sending *, struct limit_question *, struct arena *, struct limit_answer *ret);
 /* Once for each answer whose ticket is open (of another: nothing happens). Committed: returns when the count
  * is durable, 0, or after a failed write its error: the message is counted then, but in memory until it can

@@ -157,6 +157,7 @@ static void send_mail(struct day *d, const struct mail *m) {
     d->refused_innocent += !a.ticket.open && !m->guilty;
     if (!a.ticket.open)
         return;
+    assert_int_equal(limit_desk_turn(d->desk, &a.ticket, q.now), 0);
     limit_desk_settle(d->desk, &a.ticket, q.now, true);
     d->risky_innocent += !m->guilty && is_suspicious(d, &w);
     d->sent++;

@@ -49,8 +49,10 @@ static struct limit_answer send_one(struct day *d, const char *sender, unsigned 
     };
     struct limit_answer a;
     limit_desk_ask(d->desk, &q, d->arena, &a);
-    if (a.ticket.open)
+    if (a.ticket.open) {
+        assert_int_equal(limit_desk_turn(d->desk, &a.ticket, now), 0);
         limit_desk_settle(d->desk, &a.ticket, now, true);
+    }
     d->passed += a.ticket.open;
     d->warned += a.decision.warned != 0;
     return a;

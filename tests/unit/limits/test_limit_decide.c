@@ -60,6 +60,15 @@ static void test_decide(void **state) {
          .reply = "450 4.7.1 Sending limit: external recipients in an hour: 90 used, 11 more asked for, the "
                   "limit is 100, try again later",
          .exceeded = true},
+        {.policy = &lenient,
+         .used = {0},
+         .external = 101, /* it never fits: nobody shall try for days */
+         .step = LIMIT_REFUSE,
+         .limit = LIMIT_EXTERNAL_PER_HOUR,
+         .reply =
+             "550 5.5.3 Too many recipients: 101 in one message, the limit is 100 external recipients in "
+             "an hour",
+         .exceeded = true},
         {.used = {0, 0, 10000},
          .external = 1,
          .step = LIMIT_REFUSE,

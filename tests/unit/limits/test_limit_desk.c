@@ -54,8 +54,10 @@ static struct limit_question question(const char *sender, uint32_t external, int
 /* The reply, "pass" or "hold"; what passes is committed. */
 static const char *send_one(struct room *r, const struct limit_question *q, struct limit_answer *ret) {
     limit_desk_ask(r->desk, q, r->arena, ret);
-    if (ret->ticket.open)
+    if (ret->ticket.open) {
+        assert_int_equal(limit_desk_turn(r->desk, &ret->ticket, q->now), 0);
         limit_desk_settle(r->desk, &ret->ticket, q->now, true);
+    }
     assert_true(ret->ticket.open == (ret->decision.step != LIMIT_REFUSE && !q->report));
     return ret->decision.step == LIMIT_PASS ? "pass"
            : ret->decision.step == LIMIT_HOLD
@@ -212,6 +214,59 @@ static void test_hold(void **unused) {
     close_room(&r);
 }
 
+/* What is refused after all (a virus, a DNS that doesn't answer) takes no turn from what is sent. */
+static void test_refused_takes_no_turn(void **unused) {
+    (void)unused;
+    struct room r = new_room(100);
+    struct limit_answer a;
+    struct limit_question q = question("bob@contoso.com", 1, NOON);
+    for (unsigned i = 0; i < 3000; i++) {
+        limit_desk_ask(r.desk, &q, r.arena, &a);
+        assert_int_equal(a.decision.step, LIMIT_PASS);
+        limit_desk_settle(r.desk, &a.ticket, NOON, false);
+    }
+    assert_string_equal(send_one(&r, &q, &a), "pass");
+    /* Two that were asked about at the same time for one place: the second waits. */
+    struct limit_answer both[31];
+    q.sender = STR("ann@contoso.com");
+    for (unsigned i = 0; i < 31; i++)
+        limit_desk_ask(r.desk, &q, r.arena, &both[i]);
+    for (unsigned i = 0; i < 31; i++) {
+        assert_int_equal(limit_desk_turn(r.desk, &both[i].ticket, NOON), 0);
+        assert_int_equal(both[i].ticket.turn, i < 30 ? NOON : NOON + MINUTE + 500);
+        limit_desk_settle(r.desk, &both[i].ticket, NOON, true);
+    }
+    close_room(&r);
+}
+
+/* Names behind a connector can be invented; of so many it is remembered that they went over a limit. */
+static void test_book_has_an_end(void **unused) {
+    (void)unused;
+    struct room r = new_room(10);
+    struct sender_event e = {CAUSE_EXTERNAL_PER_HOUR, LIMIT_RESTRICT, .reason = STR("over"), .now = NOON};
+    char name[64];
+    for (unsigned i = 0; i < LIMIT_DESK_PATHS_MOST; i++) {
+        snprintf(name, sizeof name, "connector/c/p/x%u@contoso.com", i);
+        assert_int_equal(limit_desk_exceed(r.desk, SENDER_USER, str_of(name), &e), SENDER_RESTRICT);
+    }
+    struct str one_more = STR("connector/c/p/more@contoso.com");
+    assert_int_equal(limit_desk_exceed(r.desk, SENDER_USER, one_more, &e), SENDER_UNCHANGED);
+    assert_null(sender_book_find(limit_desk_book(r.desk), SENDER_USER, one_more));
+    assert_int_equal(limit_desk_exceed(r.desk, SENDER_USER, STR("bob@contoso.com"), &e), SENDER_RESTRICT);
+    assert_int_equal(limit_desk_exceed(r.desk, SENDER_CONNECTOR, STR("c/p"), &e), SENDER_RESTRICT);
+    e.cause = CAUSE_OPERATOR;
+    assert_int_equal(limit_desk_exceed(r.desk, SENDER_USER, one_more, &e), SENDER_RESTRICT);
+    /* Over its limit it is refused all the same. */
+    struct limit_answer a;
+    struct limit_question q = question("connector/c/p/yet@contoso.com", 501, NOON);
+    q.rules.per_message = 1000;
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(send_one(&r, &q, &a), DENIED);
+        assert_int_equal(a.change, SENDER_UNCHANGED);
+    }
+    close_room(&r);
+}
+
 static void test_full(void **unused) {
     (void)unused;
     struct room r = new_room(1);
@@ -357,10 +412,19 @@ static void test_read_only(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_restricted), cmocka_unit_test(test_order),   cmocka_unit_test(test_tenant),
-        cmocka_unit_test(test_reserved),   cmocka_unit_test(test_hold),    cmocka_unit_test(test_full),
-        cmocka_unit_test(test_flood),      cmocka_unit_test(test_allowed), cmocka_unit_test(test_tenant_only),
-        cmocka_unit_test(test_read_only),  cmocka_unit_test(test_undone),
+        cmocka_unit_test(test_restricted),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_tenant),
+        cmocka_unit_test(test_reserved),
+        cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_refused_takes_no_turn),
+        cmocka_unit_test(test_book_has_an_end),
+        cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_allowed),
+        cmocka_unit_test(test_tenant_only),
+        cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

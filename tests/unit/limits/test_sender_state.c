@@ -22,6 +22,7 @@ static void test_machine(void **unused) {
         int64_t until;
         int result; /* sender_change, or what release said */
         bool restricted;
+        enum sender_cause now; /* of the restriction; NONE: not looked at */
     };
     static const struct {
         const char *what;
@@ -47,6 +48,32 @@ static void test_machine(void **unused) {
           {EXCEED, NOON + 1, CAUSE_SPAM_SHARE, LIMIT_RESTRICT, .result = SENDER_RESTRICT, .restricted = true},
           {EXCEED, NOON + 2, CAUSE_PER_DAY, LIMIT_RESTRICT_TODAY, .result = SENDER_UNCHANGED,
            .restricted = true},
+          {LOOK, MIDNIGHT + DAY, .restricted = true}}},
+        {"what detection finds, and an operator, is heavier than a limit",
+         {{EXCEED, NOON, CAUSE_PER_DAY, LIMIT_RESTRICT, .result = SENDER_RESTRICT, .restricted = true},
+          {EXCEED, NOON + 1, CAUSE_SPAM_SHARE, LIMIT_RESTRICT_TODAY, .result = SENDER_RESTRICT,
+           .restricted = true, .now = CAUSE_SPAM_SHARE},
+          {EXCEED, NOON + 2, CAUSE_PER_DAY, LIMIT_RESTRICT, .result = SENDER_UNCHANGED, .restricted = true,
+           .now = CAUSE_SPAM_SHARE},
+          {LOOK, MIDNIGHT + DAY, .restricted = true}, /* the longer one stays */
+          {EXCEED, MIDNIGHT + DAY, CAUSE_OPERATOR, LIMIT_RESTRICT, .result = SENDER_RESTRICT,
+           .restricted = true, .now = CAUSE_OPERATOR},
+          {EXCEED, MIDNIGHT + DAY, CAUSE_OPERATOR, LIMIT_RESTRICT, .result = SENDER_UNCHANGED,
+           .restricted = true, .now = CAUSE_OPERATOR},
+          {RELEASE, MIDNIGHT + DAY, .result = true}}},
+        {"released, he is so for each cause of the day",
+         {{EXCEED, NOON, CAUSE_PER_DAY, LIMIT_RESTRICT_TODAY, .result = SENDER_RESTRICT, .restricted = true},
+          {EXCEED, NOON + 1, CAUSE_SPAM_SHARE, LIMIT_RESTRICT_TODAY, .result = SENDER_RESTRICT,
+           .restricted = true},
+          {RELEASE, NOON + 2, .result = true},
+          {EXCEED, NOON + 3, CAUSE_PER_DAY, LIMIT_RESTRICT, .result = SENDER_ALERT},
+          {EXCEED, NOON + 3, CAUSE_SPAM_SHARE, LIMIT_RESTRICT, .result = SENDER_ALERT},
+          {EXCEED, NOON + 3, CAUSE_REFUSALS, LIMIT_RESTRICT, .result = SENDER_RESTRICT, .restricted = true}}},
+        {"a longer restriction for less keeps what is heavier",
+         {{EXCEED, NOON, CAUSE_SPAM_SHARE, LIMIT_RESTRICT_TODAY, .result = SENDER_RESTRICT,
+           .restricted = true},
+          {EXCEED, NOON + 1, CAUSE_PER_DAY, LIMIT_RESTRICT, .result = SENDER_RESTRICT, .restricted = true,
+           .now = CAUSE_SPAM_SHARE},
           {LOOK, MIDNIGHT + DAY, .restricted = true}}},
         {"alert: once a day and cause",
          {{EXCEED, NOON, CAUSE_GROWTH, LIMIT_ALERT, .result = SENDER_ALERT},
@@ -102,6 +129,8 @@ static void test_machine(void **unused) {
             if (result != step->result || may == step->restricted)
                 fail_msg("%s, step %zu: %d, %s", cases[i].what, n, result, may ? "may send" : "may not send");
             assert_int_equal(sender_is_restricted(&s, step->at), step->restricted);
+            if (step->now)
+                assert_int_equal(s.cause, step->now);
             if (!may)
                 assert_false(sender_is_blank(&s, step->at));
         }

@@ -74,7 +74,10 @@ static int send_one(struct house *h, const char *sender, uint32_t external, int 
     struct limit_question q = question(sender, external);
     struct limit_answer a;
     sending_ask(h->sending, &q, arena, &a);
-    int error = sending_settle(h->sending, &a.ticket, true);
+    int64_t hold;
+    int error = sending_turn(h->sending, &a.ticket, &hold);
+    int settled = sending_settle(h->sending, &a.ticket, !error);
+    error = error ? error : settled;
     if (ret_error)
         *ret_error = error;
     int code = a.decision.step == LIMIT_REFUSE ? a.decision.refusal.code : 250;
