@@ -4,7 +4,6 @@
 #include "cmd/planned.h"
 #include "trace/text.h"
 #include <errno.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -100,44 +99,11 @@ static int print_plan(struct cli *cli, const struct plan *plan) {
     return CLI_DONE;
 }
 
-/* ---- ranges ---- */
-
-/* It grows when a file changes in which sites and pools are written: the same on each call, no state. */
-static int64_t serial_of(const struct settings *s) {
-    struct stat status;
-    int64_t serial = stat(s->file.at, &status) == 0 ? status.st_mtime : 0;
-    for (size_t i = 0; i < s->pool_file_count; i++)
-        if (stat(s->pool_files[i], &status) == 0 && status.st_mtime > serial)
-            serial = status.st_mtime;
-    return serial;
-}
-
-static int print_ranges(struct cli *cli, const struct settings *s) {
-    static const struct cli_column columns[] = {
-        {"SERIAL", "serial", CLI_NUMBER}, {"RANGE", "range", CLI_TEXT}, {0}};
-    struct buf lines __attribute__((cleanup(buf_free))) = {0};
-    struct cidr *ranges;
-    size_t count = plan_ranges(cli->arena, s->pools, &ranges);
-    long long serial = serial_of(s);
-    char text[CIDR_TEXT_SIZE];
-    if (!cli->json && !cli->csv)
-        fprintf(cli->out, "serial %lld\n", serial);
-    for (size_t i = 0; i < count; i++) {
-        cidr_text(&ranges[i], text);
-        if (!cli->json && !cli->csv)
-            fprintf(cli->out, "%s\n", text);
-        buf_printf(&lines, "{\"serial\":%lld,\"range\":\"%s\"}\n", serial, text);
-    }
-    if (cli->json || cli->csv)
-        cli_rows(cli, buf_view(&lines), columns);
-    return CLI_DONE;
-}
-
 /* ---- the command ---- */
 
 static int run_loaded(struct cli *cli, const struct cli_arguments *arguments, const struct settings *s) {
     if (strcmp(arguments->words[0], "ranges") == 0)
-        return print_ranges(cli, s);
+        return cmd_dns_ranges(cli, s);
     struct plan_input in;
     bool checks = strcmp(arguments->words[0], "check") == 0; /* who only looks makes nothing */
     struct plan plan = make_plan(cli, s, !checks, &in);

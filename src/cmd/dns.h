@@ -10,6 +10,8 @@ int cmd_dns_zone(struct cli *, const struct cli_arguments *, const struct settin
 int cmd_dns_check(struct cli *, const struct settings *, const struct plan_input *, const struct plan *);
 /* `sluice dns check --last`: the same as the daemon last found it. */
 int cmd_dns_last(struct cli *);
+/* `sluice dns ranges`: the published networks. */
+int cmd_dns_ranges(struct cli *, const struct settings *);
 /* `sluice dns publish`: the plan to the primary, by nsupdate(1). */
 int cmd_dns_publish(struct cli *, const struct settings *, const struct plan *);
 /* Whole or not at all. NO: said. */

@@ -4,6 +4,7 @@ send and no other."""
 import base64
 import ipaddress
 import json
+import os
 import pathlib
 import random
 import resource
@@ -334,6 +335,31 @@ def test_ranges_are_the_published_addresses(planned):
     assert len({line["serial"] for line in lines}) == 1 and lines[0]["serial"] == int(planned.config.stat().st_mtime)
     text = planned.run("ranges").splitlines()
     assert text == [f"serial {lines[0]['serial']}"] + [str(line["range"]) for line in lines]
+
+
+def test_the_serial_of_the_ranges(folder):
+    """It rises when the ranges change, also where the file's time goes back, and at no other time; who can't write the memory gets the same."""
+    planned = Planned(folder, four_pools(folder))
+    memory = folder / "state/dns-ranges"
+    memory.parent.mkdir(exist_ok=True)
+
+    def serial(time, more_normal=(), more_relay=()):
+        planned.write(four_pools(folder, more_normal, more_relay))
+        os.utime(planned.config, (time, time))
+        return int(planned.run("ranges").split()[1])
+
+    assert serial(1000000) == 1000000
+    assert serial(2000000) == serial(500000) == serial(3000000, more_relay=["198.18.0.1"]) == 1000000
+    assert serial(4000000, ["198.18.0.1"]) == 4000000
+    assert serial(1000000) == 4000001, "an older file was put back"
+    memory.rename(folder / "away")
+    memory.mkdir()
+    assert serial(4000000) == 4000000 and not planned.said
+    memory.rmdir()
+    (folder / "away").rename(memory)
+    assert serial(9000000) == 4000001
+    memory.write_text("broken")
+    assert serial(9000000) == 9000000
 
 
 @pytest.mark.parametrize("planned", ["zones of one's own"], indirect=True)
