@@ -45,6 +45,7 @@ struct watch {
     uint64_t generation; /* of the five above */
     size_t witness;      /* the one asked last */
     size_t cursor;       /* of the gate's search */
+    size_t fresh;        /* of its search for those never asked */
     unsigned asking;
     int64_t gate_free_at, sweep_at, save_at, save_failed; /* wall ms */
     int64_t now;                                          /* wall ms of the last turn */

@@ -85,7 +85,7 @@ void watch_adopt(struct watch *w, struct settings *s) {
     else
         gate_reload(w->gate, require, s->identity.recheck_ms, s->pools);
     w->settings = settings_ref(s);
-    w->targets = targets, w->count = count, w->cursor = 0;
+    w->targets = targets, w->count = count, w->cursor = w->fresh = 0;
     w->gate_free_at = w->sweep_at = w->save_at = 0;
     w->generation++;
     index_targets(w);

@@ -190,10 +190,24 @@ static void ask_gate(void *arg) {
     end(a);
 }
 
+/* One that nobody asked about yet, before those whose answers have ended: with many these never end. */
+static struct watch_target *next_fresh(struct watch *w, int64_t now) {
+    for (size_t i = 0; i < GATE_SCAN && w->fresh < w->count; i++) {
+        struct watch_target *t = &w->targets[w->fresh++];
+        struct gate_view view = gate_view(w->gate, &t->ip, now);
+        if (t->gated && !t->asking && view.belief == GATE_UNKNOWN && !view.next_ask)
+            return t;
+    }
+    return NULL;
+}
+
 /* One that is due; else when the first of those looked at is. */
 static struct watch_target *next_gated(struct watch *w, int64_t now, int64_t *ret_when) {
     size_t most = w->count < GATE_SCAN ? w->count : GATE_SCAN;
+    struct watch_target *fresh = next_fresh(w, now);
     *ret_when = now + (most < w->count ? 1000 : LATER_MS);
+    if (fresh)
+        return fresh;
     for (size_t i = 0; i < most; i++) {
         struct watch_target *t = &w->targets[w->cursor];
         w->cursor = (w->cursor + 1) % w->count;

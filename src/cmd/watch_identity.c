@@ -10,8 +10,9 @@
 
 enum {
     TURN_MS = 500,
-    FIBERS = 8,
-    PER_SECOND = 100,
+    FIBERS_LEAST = 8,
+    FIBERS_MOST = 64,
+    RATE_OF_FIBER = 12,   /* questions a second that one gets answered, where a server is far away */
     FIRST_MS = 30 * 1000, /* after the start or a reload, and up to twice that */
     LEAST_MS = 15 * 60 * 1000,
     MOST_MS = 6 * 3600 * 1000,
@@ -29,6 +30,7 @@ struct identity_watch {
     struct survey *running;      /* NULL: none */
     struct arena *arena;         /* of `told` */
     struct map *told;            /* subjects of alerts that are up */
+    struct map *looked;          /* subjects of the last survey */
 };
 
 static const char *const NEVER = "never";
@@ -40,7 +42,7 @@ void watch_identity_open(struct daemon *d) {
     struct str why;
     w->daemon = d;
     w->file = str_printf(d->arena, "%s/faults.json", d->settings->identity_dir).at;
-    w->told = map_new(true);
+    w->told = map_new(true), w->looked = map_new(true);
     d->flow.faults = faults_new();
     d->identity = w;
     int error = faults_read(d->flow.faults, w->file, d->arena, &why);
@@ -52,7 +54,7 @@ void watch_identity_open(struct daemon *d) {
 void watch_identity_close(struct daemon *d) {
     if (!d->identity)
         return;
-    map_free(d->identity->told);
+    map_free(d->identity->told), map_free(d->identity->looked);
     arena_free(d->identity->arena);
     free(d->identity);
     d->flow.faults = faults_free(d->flow.faults);
@@ -165,6 +167,7 @@ struct round {
     struct survey_input input;
     struct resolver *resolver;
     uint32_t ttl;
+    bool over; /* another configuration came: the next survey begins with what is new */
 };
 
 /* Large configurations take a while. */
@@ -184,15 +187,46 @@ static void write_offloaded(void *arg) {
                   NULL);
 }
 
+/* What was wrong, then what the last survey did not come to. */
+static bool comes_first(void *ctx, struct str subject) {
+    struct identity_watch *w = ((struct round *)ctx)->watch;
+    return faults_has(w->daemon->flow.faults, subject) ||
+           (map_count(w->looked) && !map_get(w->looked, subject));
+}
+
+static bool is_over(void *ctx) {
+    struct round *r = ctx;
+    struct settings *now = flow_settings(&r->watch->daemon->flow);
+    r->over |= now != r->settings;
+    settings_unref(now);
+    return r->over;
+}
+
+static void add_looked(void *ctx, struct str subject) { map_put(ctx, subject, ctx); }
+
+static void remember_looked(struct identity_watch *w) {
+    map_free(w->looked);
+    w->looked = map_new(true);
+    survey_each_done(w->running, add_looked, w->looked);
+}
+
+static unsigned fibers_for(unsigned rate) {
+    unsigned count = rate / RATE_OF_FIBER;
+    return count < FIBERS_LEAST ? FIBERS_LEAST : count > FIBERS_MOST ? FIBERS_MOST : count;
+}
+
 static void log_result(struct round *r, int64_t began) {
     struct faults_counts counts = faults_count(r->watch->daemon->flow.faults);
     struct arena *arena = r->arena;
-    log_event(r->watch->daemon->log, counts.faults ? LOG_WARNING : LOG_INFO, "identity checked", "faults",
-              str_printf(arena, "%zu", counts.faults).at, "warnings",
-              str_printf(arena, "%zu", counts.warnings).at, "unanswered",
-              str_printf(arena, "%zu", counts.unanswered).at, "subjects",
-              str_printf(arena, "%zu", survey_total(r->watch->running)).at, "seconds",
-              str_printf(arena, "%.1f", (double)(clock_mono_ms() - began) / 1000).at, NULL);
+    log_event(
+        r->watch->daemon->log, counts.faults ? LOG_WARNING : LOG_INFO, "identity checked", "faults",
+        str_printf(arena, "%zu", counts.faults).at, "warnings", str_printf(arena, "%zu", counts.warnings).at,
+        "unanswered", str_printf(arena, "%zu", counts.unanswered).at, "subjects",
+        str_printf(arena, "%zu", survey_total(r->watch->running)).at, "not_asked",
+        r->over
+            ? str_printf(arena, "%zu", survey_total(r->watch->running) - survey_done(r->watch->running)).at
+            : NULL,
+        "seconds", str_printf(arena, "%.1f", (double)(clock_mono_ms() - began) / 1000).at, NULL);
 }
 
 static void run(struct round *r) {
@@ -203,15 +237,19 @@ static void run(struct round *r) {
     *in = (struct survey_input){.planned = &r->planned,
                                 .plan = &r->plan,
                                 .aaaa = r->settings->policy->aaaa,
-                                .per_second = PER_SECOND,
+                                .per_second = r->settings->identity.check_rate,
                                 .timeout_ms = r->settings->dns.timeout_ms,
-                                .now = clock_wall_ms()};
+                                .now = clock_wall_ms(),
+                                .first = comes_first,
+                                .over = is_over,
+                                .ctx = r};
     w->running = survey_new(in, r->resolver);
-    fresh_fibers(FIBERS, work, w->running);
-    if (survey_done(w->running) == survey_total(w->running)) { /* else the runtime ends */
+    fresh_fibers(fibers_for(in->per_second), work, w->running);
+    if (r->over || survey_done(w->running) == survey_total(w->running)) { /* else the runtime ends */
         struct survey_result result = survey_end(w->running);
         r->ttl = result.ttl;
         faults_take(w->daemon->flow.faults, w->running, &result, clock_wall_ms());
+        remember_looked(w);
         log_result(r, began);
         struct settings *now = flow_settings(&w->daemon->flow);
         if (now->identity.check != IDENTITY_CHECK_OFF) /* switched off meanwhile: its alerts are over */

@@ -149,6 +149,13 @@ size_t faults_list(struct faults *f, struct arena *arena, struct fault **ret) {
     return count;
 }
 
+bool faults_has(struct faults *f, struct str subject) {
+    pthread_rwlock_rdlock(&f->lock);
+    bool has = map_get(f->by_subject, subject) != NULL;
+    pthread_rwlock_unlock(&f->lock);
+    return has;
+}
+
 struct str faults_about(struct faults *f, struct str subject, struct arena *arena) {
     struct buf text __attribute__((cleanup(buf_free))) = {0};
     char since[CLOCK_RFC3339_SIZE];

@@ -47,6 +47,12 @@ const struct config_option identity_options[] = {
          "How often the daemon asks everything that `sluice dns check` asks: `auto`, when the first of the "
          "answers has outlived its TTL, but after 15 minutes at the earliest and 6 hours at the latest; a "
          "time such as `1h`, at least `1s`; or `off`."},
+    {.name = "check-rate",
+     .kind = CONFIG_INTEGER,
+     .preset = "100",
+     .min = 1,
+     .max = 10000,
+     .doc = "How many questions a second the daemon asks for that. An address takes two to four."},
     {.name = "dmarc",
      .kind = CONFIG_STRING,
      .preset = "p=none",
@@ -267,6 +273,7 @@ static bool all_private(const struct pools *pools) {
 static void read_check(struct reading *r, const struct pools *pools, struct identity_settings *s) {
     struct str written = config_string(r->node, "check");
     s->check = IDENTITY_CHECK_EVERY;
+    s->check_rate = (unsigned)config_integer(r->node, "check-rate");
     if (!written.len)
         s->check = all_private(pools) ? IDENTITY_CHECK_OFF : IDENTITY_CHECK_TTL;
     else if (str_eq(written, STR("off")))

@@ -42,7 +42,8 @@ struct identity_settings {
     bool confirm_private; /* private ones too: somebody wrote so */
     int64_t recheck_ms;   /* after a denial */
     enum identity_check check;
-    int64_t check_ms; /* IDENTITY_CHECK_EVERY */
+    unsigned check_rate; /* questions a second */
+    int64_t check_ms;    /* IDENTITY_CHECK_EVERY */
 };
 
 /* The table of `identity`, for the configuration's root. */

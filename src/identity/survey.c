@@ -19,6 +19,14 @@ static struct str key_of(struct arena *arena, enum survey_code code, struct str 
     return str_printf(arena, "%s %.*s", survey_code_text(code), STR_FMT(subject));
 }
 
+/* Names and texts of others may hold anything; this goes to terminals, mails and logs. */
+static struct str plain(struct arena *arena, struct str text) {
+    struct str copy = str_copy(arena, text);
+    for (char *c = (char *)(uintptr_t)copy.at; c < copy.at + copy.len; c++) /* ours: just made */
+        *c = (*c < ' ' || *c > '~') && *c != '\n' ? '?' : *c;
+    return copy;
+}
+
 void survey_say(struct survey *a, size_t order, enum survey_code code, struct str subject, struct str what,
                 struct str put) {
     struct str key = key_of(a->arena, code, subject);
@@ -26,8 +34,8 @@ void survey_say(struct survey *a, size_t order, enum survey_code code, struct st
         return;
     struct survey_fault fault = {.code = code,
                                  .subject = str_from_index(key, strlen(survey_code_text(code)) + 1),
-                                 .what = str_copy(a->arena, what),
-                                 .put = str_copy(a->arena, put),
+                                 .what = plain(a->arena, what),
+                                 .put = plain(a->arena, put),
                                  .order = order};
     buf_add(&a->faults, &fault, sizeof fault);
     a->unanswered += code == SURVEY_UNANSWERED;
@@ -82,6 +90,41 @@ static void collect_ehlos(struct survey *a) {
     a->ehlos = names;
 }
 
+/* What a survey is about, by number. */
+static struct str subject_of(struct survey *a, size_t order) {
+    const struct plan_input *in = a->in->planned;
+    char text[IP_TEXT_SIZE];
+    size_t i = order;
+    if (i < a->ehlo_count)
+        return a->ehlos[i];
+    if ((i -= a->ehlo_count) == 0)
+        return a->include;
+    if (--i < in->dkim_count)
+        return survey_dkim_name(a->arena, &in->dkim[i]);
+    if ((i -= in->dkim_count) < in->domain_count)
+        return in->domains[i].domain;
+    return str_copy(a->arena, str_of(ip_text(&in->pools->sources[i - in->domain_count].ip, text)));
+}
+
+/* A survey of many takes long: what is looked for most is found first. */
+static void put_in_order(struct survey *a) {
+    bool *first = arena_array(a->arena, bool, a->total);
+    struct arena *arena = a->arena;
+    size_t at = 0;
+    a->turn_order = arena_array(a->arena, size_t, a->total);
+    a->arena = arena_new(0); /* for names that nobody keeps */
+    for (size_t i = 0; a->in->first && i < a->total; i++) {
+        first[i] = a->in->first(a->in->ctx, subject_of(a, i));
+        arena_reset(a->arena);
+    }
+    arena_free(a->arena);
+    a->arena = arena;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < a->total; i++)
+            if (first[i] == !pass)
+                a->turn_order[at++] = i;
+}
+
 struct survey *survey_new(const struct survey_input *in, struct resolver *below) {
     struct survey *a = xcalloc(1, sizeof *a);
     a->resolver.lookup = survey_lookup;
@@ -95,6 +138,8 @@ struct survey *survey_new(const struct survey_input *in, struct resolver *below)
     a->total = a->ehlo_count + 1 + in->planned->dkim_count + in->planned->domain_count +
                in->planned->pools->source_count;
     a->uncertain = arena_array(a->arena, bool, a->total);
+    a->come_to = arena_array(a->arena, bool, a->total);
+    put_in_order(a);
     return a;
 }
 
@@ -151,7 +196,12 @@ void survey_work(struct survey *a) {
     struct arena *arena = arena_new(0);
     *turn = (struct survey_turn){.fiber = fiber_self(), .taken = true};
     while (a->next < a->total) {
-        turn->order = a->next++;
+        if (a->in->over && a->in->over(a->in->ctx)) {
+            a->next = a->total;
+            break;
+        }
+        turn->order = a->turn_order[a->next++];
+        a->come_to[turn->order] = true;
         work_on(a, turn->order, arena);
         arena_reset(arena);
         atomic_fetch_add(&a->done, 1);
@@ -202,6 +252,8 @@ static int by_order(const void *x, const void *y) {
 }
 
 struct survey_result survey_end(struct survey *a) {
+    for (size_t i = 0; i < a->total; i++)
+        a->uncertain[i] |= !a->come_to[i];
     for (struct survey_group *group = a->groups; group; group = group->next)
         say_group(a, group);
     a->groups = NULL;
@@ -222,21 +274,6 @@ struct survey_result survey_end(struct survey *a) {
 
 /* ---- what is certain ---- */
 
-static struct str subject_of(struct survey *a, size_t order) {
-    const struct plan_input *in = a->in->planned;
-    char text[IP_TEXT_SIZE];
-    size_t i = order;
-    if (i < a->ehlo_count)
-        return a->ehlos[i];
-    if ((i -= a->ehlo_count) == 0)
-        return a->include;
-    if (--i < in->dkim_count)
-        return survey_dkim_name(a->arena, &in->dkim[i]);
-    if ((i -= in->dkim_count) < in->domain_count)
-        return in->domains[i].domain;
-    return str_copy(a->arena, str_of(ip_text(&in->pools->sources[i - in->domain_count].ip, text)));
-}
-
 /* Found while addresses are looked at, or anywhere below a record. */
 static bool of_many(enum survey_code code) {
     return code == SURVEY_EHLO_SPF || code == SURVEY_INCLUDE_MISSES || code == SURVEY_INCLUDE_LEAKS ||
@@ -251,4 +288,10 @@ bool survey_sure(struct survey *a, enum survey_code code, struct str subject) {
         if (a->uncertain[i])
             map_put(a->doubtful, subject_of(a, i), a);
     return of_many(code) ? !map_count(a->doubtful) : !map_get(a->doubtful, subject);
+}
+
+void survey_each_done(struct survey *a, void (*each)(void *ctx, struct str subject), void *ctx) {
+    for (size_t i = 0; i < a->total; i++)
+        if (a->come_to[i])
+            each(ctx, subject_of(a, i));
 }

@@ -64,6 +64,11 @@ struct survey_input {
     unsigned per_second;     /* questions, of all fibers; 0: no bound */
     int64_t timeout_ms;      /* of one question */
     int64_t now;             /* wall clock ms */
+    /* Asked first: what was wrong the last time, what is new. NULL: in written order. */
+    bool (*first)(void *ctx, struct str subject);
+    /* Asked before each subject: is the survey to end here? NULL: no. */
+    bool (*over)(void *ctx);
+    void *ctx;
 };
 
 struct survey_result {
@@ -78,13 +83,15 @@ struct survey *survey_new(const struct survey_input *, struct resolver *);
 /* Takes one subject after the other until none is left: each of the fibers calls it once. Without a rate, one
  * caller need not be a fiber. */
 void survey_work(struct survey *);
-/* After survey_end: that this subject does not have this fault is certain. False: some question about it had
- * no answer (invariant 7: what was known of it before still holds). What is no subject any more is certain.
- */
+/* After survey_end: that this subject does not have this fault is certain. False: it was not come to, or some
+ * question about it had no answer (invariant 7: what was known of it before still holds). What is no subject
+ * any more is certain. */
 bool survey_sure(struct survey *, enum survey_code, struct str subject);
 /* How many of the subjects are done; any thread may ask. */
 size_t survey_done(const struct survey *);
 size_t survey_total(const struct survey *);
+/* After survey_end: the subjects that were come to. */
+void survey_each_done(struct survey *, void (*each)(void *ctx, struct str subject), void *ctx);
 /* When all calls of survey_work have returned. The result lives as long as the survey. */
 struct survey_result survey_end(struct survey *);
 struct survey *survey_free(struct survey *); /* NULL is fine */

@@ -45,6 +45,8 @@ struct survey {
     struct str include; /* "spf.DOMAIN" */
     size_t next, total, answered, failed, unanswered, unasked;
     struct survey_turn turns[SURVEY_FIBERS_MAX];
+    size_t *turn_order;   /* whose turn it is, by order */
+    bool *come_to;        /* by order */
     bool *uncertain;      /* by order: a question of that subject had no answer */
     struct map *doubtful; /* those subjects; NULL: not asked for yet */
     uint32_t ttl;

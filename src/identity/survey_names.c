@@ -166,6 +166,32 @@ static bool is_over(const struct spf_check *check) {
     return check->result == SPF_PERMERROR && (check->terms > SPF_TERMS_MAX || check->voids > SPF_VOIDS_MAX);
 }
 
+/* The domain's record as it stands, with our include in front; without one that can be read, the planned one.
+ */
+static struct str put_include(struct survey *a, struct str domain, struct arena *arena) {
+    static const struct str VERSION = {"v=spf1", 6};
+    struct dns_answer answer;
+    struct str put = survey_put(a, arena, "TXT", domain);
+    survey_ask(a, domain, DNS_TXT, arena, &answer);
+    for (size_t i = 0; answer.status == DNS_RECORDS && i < answer.count; i++) {
+        struct str text = answer.records[i].text, rest = str_from_index(text, VERSION.len);
+        if (!str_starts_nocase(text, VERSION) || !str_starts(rest, STR(" ")))
+            continue;
+        text = str_printf(arena, "v=spf1 include:%.*s%.*s", STR_FMT(a->include), STR_FMT(rest));
+        put = str_printf(arena, "%.*s. %lld TXT %.*s", STR_FMT(domain),
+                         (long long)a->in->planned->settings->ttl, STR_FMT(plan_txt(arena, text)));
+    }
+    return put;
+}
+
+static struct str put_fewer(struct str domain, struct arena *arena) {
+    return str_printf(
+        arena,
+        "fewer include, a, mx, exists and redirect in %.*s. TXT and below: %d look-ups in all, %d of "
+        "them without an answer, and our include stands first",
+        STR_FMT(domain), SPF_TERMS_MAX, SPF_VOIDS_MAX);
+}
+
 /* False: something was said, or can't be told. */
 static bool let_through(struct survey *a, size_t order, struct str domain, const struct source *s,
                         struct arena *arena) {
@@ -189,7 +215,7 @@ static bool let_through(struct survey *a, size_t order, struct str domain, const
     }
     if (check.result == SPF_PERMERROR)
         survey_say(a, order, is_over(&check) ? SURVEY_SPF_OVER : SURVEY_SPF_BROKEN, domain, check.reason,
-                   put);
+                   is_over(&check) ? put_fewer(domain, arena) : put);
     else
         survey_say(
             a, order, SURVEY_NO_INCLUDE, domain,
@@ -197,7 +223,7 @@ static bool let_through(struct survey *a, size_t order, struct str domain, const
                 arena, "its SPF says %s for %s%s", spf_result_text(check.result), ip_text(&s->ip, text),
                 reached ? ""
                         : str_printf(arena, ": include:%.*s is not reached in it", STR_FMT(a->include)).at),
-            put);
+            reached ? put : put_include(a, domain, arena));
     return false;
 }
 
@@ -234,10 +260,7 @@ static void check_customers_record(struct survey *a, size_t order, struct str do
         survey_say(a, order, SURVEY_SPF_OVER, domain,
                    str_printf(arena, "receivers that look further than our include give up its SPF: %.*s",
                               STR_FMT(check.reason)),
-                   str_printf(arena,
-                              "fewer include, a, mx, exists and redirect in %.*s. TXT and below: %d look-ups "
-                              "in all, and our include stands first",
-                              STR_FMT(domain), SPF_TERMS_MAX));
+                   put_fewer(domain, arena));
 }
 
 /* Every receiver gets all TXT records of the name, whoever they are for. */

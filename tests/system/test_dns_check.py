@@ -99,7 +99,9 @@ WRONG = {
     "DKIM differs": (lambda w: w.change(line(f"s1._domainkey.{CUSTOMER}", "TXT"), f's1._domainkey.{CUSTOMER}. 60 IN TXT "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="'),
                      "dkim-differs", f"s1._domainkey.{CUSTOMER}", "v=DKIM1; k=rsa; p="),
     "no SPF of a customer": (lambda w: w.change(line(CUSTOMER, "TXT", '"v=spf1.*'), ""), "no-spf", CUSTOMER, f"include:{INCLUDE}"),
-    "no include": (lambda w: w.change(line(CUSTOMER, "TXT", '"v=spf1.*'), f'{CUSTOMER}. 60 IN TXT "v=spf1 ip4:10.0.0.1 -all"'), "no-include", CUSTOMER, f"include:{INCLUDE}"),
+    "no include": (lambda w: w.change(line(CUSTOMER, "TXT", '"v=spf1.*'), f'{CUSTOMER}. 60 IN TXT "V=spf1 ip4:10.0.0.1 ~all"'), "no-include", CUSTOMER, f'TXT "v=spf1 include:{INCLUDE} ip4:10.0.0.1 ~all"'),
+    "a customer's empty lookups": (lambda w: w.change(line(CUSTOMER, "TXT", '"v=spf1.*'), f'{CUSTOMER}. 60 IN TXT "v=spf1 {" ".join(f"a:n{n}.{CUSTOMER}" for n in range(3))} include:{INCLUDE} -all"'),
+                                   "spf-over", CUSTOMER, "2 of them without an answer"),
     "a customer's lookups": (lambda w: w.change(line(CUSTOMER, "TXT", '"v=spf1.*'), f'{CUSTOMER}. 60 IN TXT "v=spf1 include:{INCLUDE} {" ".join(f"a:{FIRST}" for _ in range(10))} -all"'),
                              "spf-over", CUSTOMER, "10 look-ups in all"),
     "a customer's SPF open": (lambda w: w.change(line(CUSTOMER, "TXT", '"v=spf1.*'), f'{CUSTOMER}. 60 IN TXT "v=spf1 include:{INCLUDE} +all"'), "spf-open", CUSTOMER, f"include:{INCLUDE} -all"),
@@ -129,6 +131,66 @@ def test_one_record_is_wrong(live, case):
         assert put in found[0]["put"] and found[0]["what"], found
         text = live.planned.run("check", code=1)
         assert subject in text and code in text and put in text
+    finally:
+        server.stop()
+
+
+def spf(live, terms):
+    live.change(line(CUSTOMER, "TXT", '"v=spf1.*'), f'{CUSTOMER}. 60 IN TXT "{terms}"')
+
+
+def ten_lookups(live):
+    for n in range(9):
+        live.add("fabrikam.com", f'p{n}.fabrikam.com. 60 IN TXT "v=spf1 ip4:10.0.{n}.0/24 -all"')
+    spf(live, f'v=spf1 {" ".join(f"include:p{n}.fabrikam.com" for n in range(9))} include:{INCLUDE} -all')
+
+
+def keys_in_pieces(live):
+    """A record of many short strings, behind a CNAME."""
+    path = live.zones[CUSTOMER]
+    (record,) = [l for l in path.read_text().splitlines() if l.startswith("s1._domainkey.")]
+    text = record.split(" TXT ")[1].replace('" "', "").strip('"')
+    path.write_text(path.read_text().replace(record, f"s1._domainkey.{CUSTOMER}. 60 IN CNAME key.fabrikam.com."))
+    live.add("fabrikam.com", "key.fabrikam.com. 60 IN TXT " + " ".join(f'"{text[i:i + 50]}"' for i in range(0, len(text), 50)))
+
+
+# Unusual, and right: nothing is said.
+RIGHT = {
+    "another PTR beside": lambda w: w.add("16-30.2.0.192.in-addr.arpa", "16.16-30.2.0.192.in-addr.arpa. 60 IN PTR aaa.fabrikam.com."),
+    "EHLO with AAAA only": lambda w: w.change(line(EHLO, "A"), ""),
+    "a key in pieces": keys_in_pieces,
+    "redirect": lambda w: spf(w, f"v=spf1 redirect={INCLUDE}"),
+    "redirect to a record of one's own": lambda w: (spf(w, f"v=spf1 redirect=_spf.{CUSTOMER}"), w.add(CUSTOMER, f'_spf.{CUSTOMER}. 60 IN TXT "v=spf1 include:{INCLUDE} ~all"')),
+    "capitals": lambda w: spf(w, f"V=SPF1 INCLUDE:{INCLUDE.upper()} ?ALL"),
+    "ten lookups": ten_lookups,
+    "two empty lookups": lambda w: spf(w, f"v=spf1 a:n1.{CUSTOMER} a:n2.{CUSTOMER} include:{INCLUDE} -all"),
+    "no all": lambda w: spf(w, f"v=spf1 include:{INCLUDE}"),
+    "by a macro": lambda w: (spf(w, "v=spf1 include:%{d}._m.fabrikam.com -all"), w.add("fabrikam.com", f'{CUSTOMER}._m.fabrikam.com. 60 IN TXT "v=spf1 include:{INCLUDE} -all"')),
+    "by address": lambda w: spf(w, "v=spf1 ip4:192.0.2.16/30 ip4:198.51.100.8/31 ip6:2001:db8:25::10 -all"),
+    "DMARC behind a CNAME": lambda w: (w.change(line(f"_dmarc.{CUSTOMER}", "TXT"), f"_dmarc.{CUSTOMER}. 60 IN CNAME dm.fabrikam.com."),
+                                       w.add("fabrikam.com", 'dm.fabrikam.com. 60 IN TXT "v=DMARC1;p=none;" " rua=mailto:x@example.org"')),
+}
+
+
+@pytest.mark.parametrize("case", RIGHT)
+def test_unusual_and_right(live, case):
+    RIGHT[case](live)
+    server = live.serve()
+    try:
+        assert live.faults(code=0) == []
+    finally:
+        server.stop()
+
+
+def test_what_others_wrote_does_not_paint_the_terminal(live):
+    spf(live, r"v=spf1 \\027[2Jinclude:x\\007 -all")
+    server = live.serve()
+    try:
+        (found,) = live.faults()
+        assert (found["code"], found["subject"]) == ("spf-broken", CUSTOMER) and '"?[2Jinclude:x?"' in found["what"], found
+        for words in ("check",), ("zone", "--diff"):
+            text = live.planned.run(*words, code=1)
+            assert CUSTOMER in text and not [c for c in text if c < " " and c != "\n"]
     finally:
         server.stop()
 

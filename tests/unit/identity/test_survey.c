@@ -69,6 +69,79 @@ static const char *surveyed(struct live_world *w, struct buf *out) {
     return buf_c(out);
 }
 
+/* ---- whose turn it is ---- */
+
+struct turns {
+    struct buf looked; /* "subject; " of each */
+    size_t left;       /* subjects until it is over */
+};
+
+static bool comes_first(void *ctx, struct str subject) {
+    (void)ctx;
+    return str_eq(subject, STR("203.0.113.8")) || str_eq(subject, STR("contoso.com"));
+}
+
+static bool is_over(void *ctx) {
+    struct turns *t = ctx;
+    return t->left-- == 0;
+}
+
+static void add_looked(void *ctx, struct str subject) {
+    buf_printf(&((struct turns *)ctx)->looked, "%.*s; ", STR_FMT(subject));
+}
+
+/* What is new or was wrong is asked first; a survey that ends early is certain of what it has come to, no
+ * more. */
+static void test_turns(void **state) {
+    (void)state;
+    struct live_world w;
+    struct zone zone;
+    struct turns turns = {.left = 2};
+    world_open(&w);
+    struct survey_input in = {.planned = &w.input,
+                              .plan = &w.plan,
+                              .timeout_ms = 1000,
+                              .first = comes_first,
+                              .over = is_over,
+                              .ctx = &turns};
+    zone_open(&zone, w.records, w.count);
+    struct survey *survey = survey_new(&in, &zone.resolver);
+    survey_work(survey);
+    assert_int_equal(survey_done(survey), 2);
+    assert_int_equal(survey_end(survey).count, 0);
+    survey_each_done(survey, add_looked, &turns);
+    assert_string_equal(buf_c(&turns.looked), "contoso.com; 203.0.113.8; ");
+    assert_true(survey_sure(survey, SURVEY_NO_PTR, STR("203.0.113.8")));
+    assert_true(survey_sure(survey, SURVEY_NO_SPF, STR("contoso.com")));
+    assert_true(survey_sure(survey, SURVEY_NO_PTR, STR("198.51.100.1"))); /* no subject any more */
+    assert_false(survey_sure(survey, SURVEY_NO_PTR, STR("192.0.2.16")));
+    assert_false(survey_sure(survey, SURVEY_EHLO_NO_ADDRESS, STR("out.example.net")));
+    assert_false(survey_sure(survey, SURVEY_INCLUDE_MISSES, STR("spf.example.net")));
+    survey_free(survey);
+    buf_free(&turns.looked);
+    configured_free(&w.c);
+}
+
+/* What others put there can't paint a terminal. */
+static void test_texts_are_plain(void **state) {
+    (void)state;
+    struct live_world w;
+    struct zone zone;
+    world_open(&w);
+    for (size_t i = 0; i < w.count; i++)
+        if (str_eq(w.records[i].name, STR("contoso.com")) && str_eq(w.records[i].type, STR("TXT")))
+            w.records[i].data = STR("v=spf1 \033[2Jinclude:x\007 -all");
+    zone_open(&zone, w.records, w.count);
+    struct survey_input in = {.planned = &w.input, .plan = &w.plan, .timeout_ms = 1000};
+    struct survey *survey = survey_new(&in, &zone.resolver);
+    survey_work(survey);
+    struct survey_result result = survey_end(survey);
+    assert_int_equal(result.count, 1);
+    assert_true(str_find(result.faults[0].what, STR("?[2Jinclude:x?")) >= 0);
+    survey_free(survey);
+    configured_free(&w.c);
+}
+
 static const struct {
     const char *name, *type; /* that record... */
     const char *data;        /* ...says this; NULL: is gone */
@@ -282,6 +355,8 @@ static void test_generic(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_texts_are_plain),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_no_answer_is_no_fault),
         cmocka_unit_test(test_a_fault_is_over_when_that_is_certain),
