@@ -11,13 +11,15 @@ enum { GOOD_BYE_MS = 1000 };
 
 /* ---- one packet ---- */
 
-int milter_send(struct milter *m, char command, struct str data) {
-    int64_t deadline = clock_mono_ms() + m->settings->command_ms;
+int milter_send(struct milter *m, char command, struct str data, int64_t deadline) {
+    int64_t until = clock_mono_ms() + m->settings->command_ms;
+    if (until > deadline) /* one that reads a little now and then gets no more time than one that doesn't */
+        until = deadline;
     buf_clear(&m->out);
     milter_put_u32(&m->out, (uint32_t)data.len + 1);
     buf_char(&m->out, command);
-    int error = stream_write(m->stream, buf_view(&m->out), deadline);
-    return error ? error : stream_write(m->stream, data, deadline);
+    int error = stream_write(m->stream, buf_view(&m->out), until);
+    return error ? error : stream_write(m->stream, data, until);
 }
 
 /* Into ->in, until it has `len` bytes. */
@@ -60,9 +62,10 @@ static void hang_up(struct milter *m, enum milter_state state) {
 }
 
 static void good_bye(struct milter *m, enum milter_state state) {
-    int error = m->stream ? milter_send(m, MILTER_QUIT, STR("")) : 0;
+    int64_t deadline = clock_mono_ms() + GOOD_BYE_MS;
+    int error = m->stream ? milter_send(m, MILTER_QUIT, STR(""), deadline) : 0;
     if (m->stream && !error)
-        error = stream_flush(m->stream, clock_mono_ms() + GOOD_BYE_MS);
+        error = stream_flush(m->stream, deadline);
     (void)error; /* gone already is as good */
     hang_up(m, state);
 }
@@ -114,7 +117,7 @@ static const char *const usual_macros[MILTER_STAGES] = {
     [MILTER_AT_END_OF_HEADER] = "i",
 };
 
-static int send_macros(struct milter *m, const struct milter_event *event) {
+static int send_macros(struct milter *m, const struct milter_event *event, int64_t deadline) {
     const struct milter_calls *calls = m->chain->calls;
     struct buf data __attribute__((cleanup(buf_free))) = {0};
     struct str list = m->options.symbols[event->stage], name;
@@ -136,7 +139,7 @@ static int send_macros(struct milter *m, const struct milter_event *event) {
         milter_put_string(&data, name);
         milter_put_string(&data, value);
     }
-    return milter_send(m, MILTER_MACRO, buf_view(&data));
+    return milter_send(m, MILTER_MACRO, buf_view(&data), deadline);
 }
 
 /* ---- an event ---- */
@@ -160,10 +163,10 @@ int milter_hear(struct milter *m, int64_t patience, int64_t deadline, struct are
 
 int milter_tell(struct milter *m, const struct milter_event *event, struct str data, int64_t patience,
                 int64_t deadline, struct arena *arena, struct milter_answer *ret) {
-    int error = event->stage < MILTER_STAGES ? send_macros(m, event) : 0;
+    int error = event->stage < MILTER_STAGES ? send_macros(m, event, deadline) : 0;
     *ret = (struct milter_answer){.kind = MILTER_SAYS_CONTINUE};
     if (!error && !(m->options.steps & event->unwanted)) {
-        error = milter_send(m, event->command, data);
+        error = milter_send(m, event->command, data, deadline);
         if (!error && !(m->options.steps & event->silent))
             return milter_hear(m, patience, deadline, arena, ret);
     }
@@ -462,8 +465,8 @@ void milters_abort(struct milters *chain) {
         if (m->state != MILTER_OPEN || !m->in_message)
             continue;
         m->in_message = m->satisfied = false;
-        if (milter_send(m, MILTER_ABORT, STR("")) != 0 ||
-            stream_flush(m->stream, clock_mono_ms() + m->settings->command_ms) != 0)
+        int64_t deadline = clock_mono_ms() + m->settings->command_ms;
+        if (milter_send(m, MILTER_ABORT, STR(""), deadline) != 0 || stream_flush(m->stream, deadline) != 0)
             hang_up(m, MILTER_CLOSED);
     }
     if (chain)

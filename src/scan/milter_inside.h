@@ -53,8 +53,9 @@ int milter_tell(struct milter *, const struct milter_event *, struct str data, i
 void milter_obey(struct milter *, const struct milter_event *, const struct milter_answer *, struct arena *,
                  struct milter_result *ret);
 
-/* Gathers a packet to send. */
-int milter_send(struct milter *, char command, struct str data);
+/* Gathers a packet to send; what doesn't fit must be taken in the time of a command, and before `deadline`.
+ */
+int milter_send(struct milter *, char command, struct str data, int64_t deadline);
 /* Waits for the next answer. Not 0: it failed. */
 int milter_hear(struct milter *, int64_t patience, int64_t deadline, struct arena *,
                 struct milter_answer *ret);

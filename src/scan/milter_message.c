@@ -4,8 +4,9 @@
 #include "rt/stream.h"
 #include "scan/milter_inside.h"
 
-/* A client waits ten minutes for the reply to its data (RFC 5321 4.5.3.2.6), and then sends it again. */
-enum { MESSAGE_MOST_MS = 590 * 1000 };
+/* For all milters together. A client waits ten minutes for the reply to its data (RFC 5321 4.5.3.2.6), and
+ * then sends it again; look-ups, scanners and the disk come after them. */
+enum { MESSAGE_MOST_MS = 540 * 1000 };
 enum { NAME_MOST = 1000 };
 
 static const struct milter_event header_event = {MILTER_HEADER, MILTER_STAGES, MILTER_NO_HEADERS,
@@ -128,11 +129,10 @@ static void keep(struct milter_message *message, const struct milter_message *dr
                 : name;
 }
 
-static void show_message(struct milter *m, struct milter_message *message, struct arena *arena,
-                         struct milter_result *ret) {
+static void show_message(struct milter *m, struct milter_message *message, int64_t started,
+                         struct arena *arena, struct milter_result *ret) {
     int64_t most = m->settings->message_ms > MESSAGE_MOST_MS ? m->settings->message_ms : MESSAGE_MOST_MS;
-    struct showing s = {
-        .m = m, .draft = *message, .arena = arena, .result = ret, .deadline = clock_mono_ms() + most};
+    struct showing s = {.m = m, .draft = *message, .arena = arena, .result = ret, .deadline = started + most};
     struct milter_message *draft = &s.draft;
     *ret = (struct milter_result){0};
     draft->room = draft->count; /* of an array of its own, so that all can be undone */
@@ -151,6 +151,7 @@ static void show_message(struct milter *m, struct milter_message *message, struc
 
 void milters_message(struct milters *chain, struct milter_message *message, struct arena *arena,
                      struct milter_result *ret) {
+    int64_t started = clock_mono_ms();
     *ret = (struct milter_result){0};
     if (!chain)
         return;
@@ -160,5 +161,5 @@ void milters_message(struct milters *chain, struct milter_message *message, stru
     }
     for (size_t i = 0; i < chain->count && ret->fate == MILTER_PASSES; i++)
         if (!milter_is_out(&chain->at[i], arena, ret))
-            show_message(&chain->at[i], message, arena, ret);
+            show_message(&chain->at[i], message, started, arena, ret);
 }

@@ -187,8 +187,7 @@ bool milter_read_reply(struct str text, struct arena *arena, struct outcome *ret
     return true;
 }
 
-/* Printable ASCII without the colon (RFC 5322 2.2). */
-static bool is_field_name(struct str name) {
+bool milter_is_field_name(struct str name) {
     for (size_t i = 0; i < name.len; i++)
         if (name.at[i] <= ' ' || (unsigned char)name.at[i] >= 0x7f || name.at[i] == ':')
             return false;
@@ -203,18 +202,22 @@ static const char *read_field(struct reading *r, bool indexed, struct milter_ans
         return "a change of the header is malformed";
     if (ret->index > INDEX_MAX)
         return "a change of the header has an impossible index";
-    return is_field_name(ret->name) ? NULL : "a header field has no proper name";
+    return milter_is_field_name(ret->name) ? NULL : "a header field has no proper name";
 }
 
 /* An address, and where `args` allows it the parameters behind it. */
 static const char *read_address(struct reading *r, bool args, struct milter_answer *ret) {
     ret->name = take_string(r);
     ret->value = args && r->rest.len ? take_string(r) : STR("");
-    return took_all(r) ? NULL : "a change of the envelope is malformed";
+    if (!took_all(r))
+        return "a change of the envelope is malformed";
+    return ret->name.len > MILTER_ADDRESS_MAX || ret->value.len > MILTER_ADDRESS_MAX
+               ? "a change of the envelope is too long"
+               : NULL;
 }
 
 static const char *read_text(struct reading *r, struct milter_answer *ret) {
-    ret->value = take_string(r);
+    ret->value = str_head(take_string(r), MILTER_ADDRESS_MAX);
     return took_all(r) ? NULL : "a text is malformed";
 }
 

@@ -15,6 +15,7 @@ enum {
     MILTER_PACKET_MAX = 1 << 20,  /* of an answer: far over what libmilter sends */
     MILTER_CHANGES_MAX = 10000,   /* changes of one message by one milter */
     MILTER_SYMBOLS_MAX = 4 << 10, /* bytes of one list of macros */
+    MILTER_ADDRESS_MAX = 1000,    /* of an address, of its parameters, of a reason: we keep each */
 };
 
 /* What it is told, and says. */
@@ -140,6 +141,8 @@ struct milter_answer {
 /* Reads one answer. NULL, or what is wrong with it (static text). Views look at `data`; the reply is in
  * `arena`. Names of fields are checked (RFC 5322 2.2); values and addresses are as sent. */
 const char *milter_read_answer(char command, struct str data, struct arena *, struct milter_answer *ret);
+/* Printable ASCII without the colon (RFC 5322 2.2), 255 bytes at most. */
+bool milter_is_field_name(struct str);
 /* What the milter must have asked for to send this (milter_action bits, any of them); 0: nothing. */
 uint32_t milter_answer_needs(enum milter_answer_kind);
 

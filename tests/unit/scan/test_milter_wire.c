@@ -153,6 +153,31 @@ static void test_options(void **state) {
     arena_free(arena);
 }
 
+/* What is kept of a change is short: ten thousand of them must not fill the memory. */
+static void test_long_changes(void **state) {
+    (void)state;
+    static const struct {
+        char command;
+        size_t len;
+        bool good;
+    } cases[] = {{'+', 900, true},   {'+', 1100, false}, {'2', 1100, false}, {'-', 1100, false},
+                 {'e', 1100, false}, {'q', 900, true},   {'q', 100000, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct arena *arena = arena_new(0);
+        struct buf data = {0};
+        struct milter_answer a;
+        for (size_t n = 0; n < cases[i].len; n++)
+            buf_char(&data, 'x');
+        buf_char(&data, 0);
+        assert_int_equal(milter_read_answer(cases[i].command, buf_view(&data), arena, &a) == NULL,
+                         cases[i].good);
+        if (cases[i].good)
+            assert_in_range(a.name.len + a.value.len, 1, MILTER_ADDRESS_MAX);
+        buf_free(&data);
+        arena_free(arena);
+    }
+}
+
 static void test_offer(void **state) {
     (void)state;
     struct buf out = {0};
@@ -214,10 +239,8 @@ static void test_sockets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_options),
-        cmocka_unit_test(test_offer),
-        cmocka_unit_test(test_sockets),
+        cmocka_unit_test(test_answers),      cmocka_unit_test(test_options), cmocka_unit_test(test_offer),
+        cmocka_unit_test(test_long_changes), cmocka_unit_test(test_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
