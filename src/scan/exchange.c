@@ -84,6 +84,11 @@ static int refused(struct scan_exchange *x, unsigned status) {
                  str_printf(x->q->arena, "it answered with HTTP status %u", status));
 }
 
+/* An answer grows with the message: whoever could silence the scanner by three long ones would. */
+static enum scan_fault whose(int error) {
+    return error == SLUICE_ETOOBIG ? SCAN_FAULT_MESSAGE : SCAN_FAULT_SCANNER;
+}
+
 static int read_rspamd(struct scan_exchange *x, struct scan_result *ret) {
     struct http_answer answer;
     struct str why = {0};
@@ -91,13 +96,13 @@ static int read_rspamd(struct scan_exchange *x, struct scan_result *ret) {
     x->began = answer.began;
     x->keep = answer.keep && !error;
     if (error)
-        return why.len ? fault(x, SCAN_FAULT_SCANNER, error,
+        return why.len ? fault(x, whose(error), error,
                                str_printf(x->q->arena, "its answer is broken: %.*s", STR_FMT(why)))
                        : broke(x, error);
     if (answer.status != 200)
         return refused(x, answer.status);
     error = rspamd_answer(answer.body, x->q->settings, x->q->arena, ret, &why);
-    return error ? fault(x, SCAN_FAULT_SCANNER, error, why) : 0;
+    return error ? fault(x, whose(error), error, why) : 0;
 }
 
 static int read_spamd(struct scan_exchange *x, struct scan_result *ret) {
@@ -105,7 +110,7 @@ static int read_spamd(struct scan_exchange *x, struct scan_result *ret) {
     int error = spamd_read(x->stream, x->deadline, x->q->settings, x->q->arena, ret, &why);
     x->began = true;
     if (error && why.len)
-        return fault(x, SCAN_FAULT_SCANNER, error, why);
+        return fault(x, whose(error), error, why);
     return error ? broke(x, error) : 0;
 }
 

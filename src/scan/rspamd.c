@@ -27,7 +27,10 @@ void rspamd_request(struct buf *out, const struct scanner_settings *s, const str
     scan_field(out, "Password", s->password);
     scan_field(out, "Queue-Id", f->trace_id);
     scan_field(out, "From", f->reverse_path.len ? f->reverse_path : STR("<>"));
-    for (size_t i = 0; i < f->recipient_count && i < RSPAMD_RECIPIENTS_MAX; i++)
+    size_t before = out->len;
+    for (size_t i = 0;
+         i < f->recipient_count && i < RSPAMD_RECIPIENTS_MAX && out->len - before < RSPAMD_RECIPIENTS_BYTES;
+         i++)
         scan_field(out, "Rcpt", f->recipients[i]);
     if (f->recipient_count == 1)
         scan_field(out, "Deliver-To", f->recipients[0]);
@@ -45,9 +48,9 @@ void rspamd_request(struct buf *out, const struct scanner_settings *s, const str
 
 /* ---- the answer ---- */
 
-/* jansson recurses, and a fiber's stack is small. */
-static bool shallow(struct str json) {
-    size_t depth = 0;
+/* jansson recurses, and a fiber's stack is small; and two bytes of text make a hundred of values. */
+static int check_shape(struct str json, struct str *ret_why) {
+    size_t depth = 0, values = 0;
     bool in_string = false;
     for (size_t i = 0; i < json.len; i++) {
         char c = json.at[i];
@@ -55,12 +58,18 @@ static bool shallow(struct str json) {
             i++;
         else if (c == '"')
             in_string = !in_string;
-        else if (!in_string && (c == '{' || c == '[') && ++depth > DEPTH_MAX)
-            return false;
+        else if (!in_string && (c == '{' || c == '['))
+            depth++, values++;
         else if (!in_string && (c == '}' || c == ']') && depth > 0)
             depth--;
+        else if (!in_string && c == ',')
+            values++;
+        *ret_why = depth > DEPTH_MAX ? STR("its answer is nested too deeply")
+                                     : STR("its answer has too many values");
+        if (depth > DEPTH_MAX || values > RSPAMD_VALUES_MAX)
+            return depth > DEPTH_MAX ? SLUICE_ESYNTAX : SLUICE_ETOOBIG;
     }
-    return true;
+    return 0;
 }
 
 static struct str text_of(const json_t *value) {
@@ -114,16 +123,16 @@ static int read_answer(json_t *answer, const struct scan_settings *s, struct are
 
 int rspamd_answer(struct str json, const struct scan_settings *s, struct arena *arena,
                   struct scan_result *ret, struct str *ret_why) {
-    *ret_why = STR("its answer is nested too deeply");
-    if (!shallow(json))
-        return SLUICE_ESYNTAX;
+    int error = check_shape(json, ret_why);
+    if (error)
+        return error;
     /* What a message can put into the answer must not make it unreadable: nothing that we want is beyond
      * ASCII. */
     char *ascii = arena_alloc(arena, json.len + 1);
     for (size_t i = 0; i < json.len; i++)
         ascii[i] = (unsigned char)json.at[i] < 128 ? json.at[i] : '?';
     json_t *answer = json_loadb(ascii, json.len, JSON_ALLOW_NUL, NULL);
-    int error = SLUICE_ESYNTAX;
+    error = SLUICE_ESYNTAX;
     *ret_why = STR("its answer is no JSON object");
     if (json_is_object(answer))
         error = read_answer(answer, s, arena, ret, ret_why);
