@@ -1,7 +1,9 @@
 /* Any bytes as Rspamd's answer: the HTTP around it, and the JSON alone. */
 #include "base/error.h"
 #include "scan/http.h"
+#include "scan/milter_wire.h"
 #include "scan/rspamd.h"
+#include "scan/rspamd_changes.h"
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -17,6 +19,8 @@ static const struct scan_settings settings = {
     .spam_action_count = 3,
     .refuse = words,
     .refuse_count = 2,
+    .apply_headers = true,
+    .rewrite_subject = true,
 };
 
 static void must(bool condition) {
@@ -27,6 +31,25 @@ static void must(bool condition) {
 static void must_be_plain(struct str text) {
     for (size_t i = 0; i < text.len; i++)
         must(text.at[i] >= ' ' && text.at[i] < 127);
+}
+
+/* Bounded, and of bytes that can stand in a field once it is folded. */
+static void must_be_a_value(struct str text) {
+    for (size_t i = 0; i < text.len; i++)
+        must((text.at[i] >= ' ' && text.at[i] < 127) || strchr("\t\r\n", text.at[i]));
+}
+
+static void check_changes(const struct scan_result *r) {
+    size_t bytes = 0;
+    must(!r->change_count || !r->changes_why.len);
+    for (size_t i = 0; i < r->change_count; i++) {
+        must(milter_is_field_name(r->changes[i].name) && (!r->changes[i].remove || !r->changes[i].value.len));
+        must_be_a_value(r->changes[i].value);
+        bytes += r->changes[i].name.len + r->changes[i].value.len;
+    }
+    must(r->change_count <= RSPAMD_CHANGES_MAX && bytes <= RSPAMD_CHANGES_BYTES);
+    must_be_a_value(r->subject);
+    must(r->subject.len <= SCAN_SUBJECT_MAX);
 }
 
 static void read_json(struct str json, struct arena *arena) {
@@ -41,6 +64,7 @@ static void read_json(struct str json, struct arena *arena) {
     must(r.action.len && r.symbols.len <= SCAN_SYMBOLS_MAX);
     must((r.verdict == SCAN_CLEAN) == !r.reason.len);
     must(!r.refuse || (r.refusal.code >= 400 && r.refusal.text.len));
+    check_changes(&r);
     must_be_plain(r.symbols);
     must_be_plain(r.action);
     must_be_plain(r.reason);

@@ -6,6 +6,7 @@
 #include "auth/results.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "flow/rebuild.h"
 #include "flow/registered.h"
 #include "flow/rewrite.h"
 #include "flow/suspicion.h"
@@ -409,7 +410,7 @@ static struct outcome accept_allowed(struct flow *flow, struct acceptance *a, st
     struct outcome refusal;
     struct spool_group *groups;
     size_t count;
-    if (!judge(flow, a, &refusal))
+    if (!judge(flow, a, &refusal) || !rebuild_as_scanned(flow, a, &refusal))
         return refusal;
     if (accept_classify(flow, a, &facts, &decision, &pool, &refusal) != 0)
         return refusal;

@@ -3,10 +3,10 @@
 #include "alert/alert.h"
 #include "base/clock.h"
 #include "flow/filter_macros.h"
+#include "flow/rebuild.h"
 #include "flow/registered.h"
 #include "mail/mime.h"
 #include "policy/envelope.h"
-#include "scan/milter.h"
 #include "scan/milter_health.h"
 #include <stdlib.h>
 
@@ -382,38 +382,6 @@ static bool change_rcpts(struct filter *f, struct acceptance *a, const struct mi
     return true;
 }
 
-/* The message anew, from its copy and the changes: spool, digest, facts and the next copy are all of this
- * one.
- */
-static int rebuild(struct filter *f, struct acceptance *a, struct milter_message *m) {
-    struct content_settings settings = a->content->settings;
-    settings.verify = false;
-    settings.trusted = true;
-    struct content *next = content_new(f->flow, a->arena, &settings);
-    bool eight = false;
-    int error = 0;
-    for (size_t i = 0; i < m->count && !error; i++) {
-        eight |= bytes_8bit(m->fields[i].whole);
-        error = content_add(next, m->fields[i].whole);
-    }
-    if (!error)
-        error = content_add(next, STR("\r\n"));
-    struct str piece = STR("\r\n");
-    for (uint64_t at = 0; piece.len && !error; at += piece.len) {
-        error = milter_message_body(m, at, &piece);
-        eight |= !error && bytes_8bit(piece);
-        if (!error && piece.len)
-            error = content_add(next, piece);
-    }
-    if (!error)
-        error = content_end(next);
-    if (eight)
-        a->flags |= SPOOL_8BITMIME;
-    content_free(a->content);
-    a->content = next;
-    return error;
-}
-
 /* Taken, and thrown away, as the milter wants it. */
 static struct outcome discarded(struct filter *f, const struct acceptance *a, const struct envelope *to,
                                 struct str milter) {
@@ -458,7 +426,7 @@ static bool carry_out(struct filter *f, struct acceptance *a, struct milter_mess
         *ret = discarded(f, a, &before, m->rcpts[m->rcpt_count - 1].milter);
         return false;
     }
-    int error = m->header_changed || m->body ? rebuild(f, a, m) : 0;
+    int error = m->header_changed || m->body ? rebuild(f->flow, a, m, true) : 0;
     if (error) {
         *ret = accept_content_refusal(a->content, error);
         return false;
@@ -478,13 +446,7 @@ bool filter_message(struct filter *f, struct acceptance *a, struct outcome *ret)
     struct milter_result r;
     if (!f)
         return true;
-    const struct content *c = a->content;
-    struct milter_message m = {.arena = a->arena,
-                               .fields = c->header.fields,
-                               .count = c->header.count,
-                               .copy = c->copy,
-                               .body_at = c->body_at,
-                               .place = c->settings.scan};
+    struct milter_message m = rebuild_begin(a);
     milters_message(f->chain, &m, a->arena, &r);
     bool goes_on = carry_out(f, a, &m, &r, ret);
     milter_message_end(&m);

@@ -210,6 +210,16 @@ const struct config_option verdict_options[] = {
      .preset_doc = "none: spam leaves from the high-risk pool, malware never",
      .doc = "What a scanner says that refuses the message: 550 5.7.1, with `soft reject` and `greylist` 451 "
             "4.7.1."},
+    {.name = "apply-headers",
+     .kind = CONFIG_BOOL,
+     .preset = "off",
+     .doc =
+         "Take out and add the header fields that Rspamd says (`milter` of its answer: its module "
+         "milter_headers). Off: what leaves goes to others, who need not know what a scanner thinks of it."},
+    {.name = "rewrite-subject",
+     .kind = CONFIG_BOOL,
+     .preset = "off",
+     .doc = "Give the message the subject of Rspamd's action `rewrite subject`."},
     {.kind = CONFIG_END},
 };
 

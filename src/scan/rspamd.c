@@ -1,7 +1,7 @@
 #include "scan/rspamd.h"
 
 #include "base/error.h"
-#include <jansson.h>
+#include "scan/rspamd_changes.h"
 #include <math.h>
 
 enum { DEPTH_MAX = 24, ACTION_MAX = 40 };
@@ -118,6 +118,7 @@ static int read_answer(json_t *answer, const struct scan_settings *s, struct are
     size_t count = symbols_of(answer, arena, &list);
     struct str said = text_of(json_object_get(json_object_get(answer, "messages"), "smtp_message"));
     scan_judge(s, list, count, said, arena, ret);
+    rspamd_changes(answer, s, arena, ret);
     return 0;
 }
 

@@ -15,6 +15,16 @@
 struct resolver;
 struct scan_settings; /* scan/settings.h */
 
+enum { SCAN_SUBJECT_MAX = 4000 };
+
+/* What a scanner would do to the header, in this order. */
+struct scan_change {
+    bool remove;            /* else: add */
+    struct str name, value; /* a field name; the value may have line ends, for folds */
+    int index; /* remove: the n-th of that name, from 1; 0 all; negative from the end. add: from 0; -1 at the
+                  end */
+};
+
 enum scan_verdict { SCAN_CLEAN, SCAN_SPAM, SCAN_MALWARE };
 
 /* What the envelope and the session say. Views; empty: not known. Values are made safe for the wire here. */
@@ -48,6 +58,10 @@ struct scan_result {
     struct str reason;  /* a sentence; "" when clean */
     bool refuse;        /* configured so: `refusal` is the reply */
     struct outcome refusal;
+    const struct scan_change *changes; /* as the settings want them */
+    size_t change_count;
+    struct str changes_why; /* why all of them are left out; "" */
+    struct str subject;     /* the new one; "": it stays */
     int64_t took_ms;
 };
 

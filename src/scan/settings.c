@@ -153,8 +153,8 @@ static const struct str preset_spam[] = {
 
 /* Options that speak of scanners where there is none: most likely a mistake. */
 static void warn_of_idle_options(const struct config_node *verdict, struct config_errors *errors) {
-    static const char *const names[] = {"timeout",      "on-failure",      "too-large",
-                                        "spam-actions", "malware-symbols", "refuse"};
+    static const char *const names[] = {"timeout",         "on-failure", "too-large",     "spam-actions",
+                                        "malware-symbols", "refuse",     "apply-headers", "rewrite-subject"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (config_has(verdict, names[i]))
             config_warn(
@@ -198,6 +198,8 @@ struct scan_settings scan_load(struct arena *arena, const struct config_node *ro
         .spam_action_count = spam.count,
         .refuse = refuse.at,
         .refuse_count = refuse.count,
+        .apply_headers = config_bool(verdict, "apply-headers"),
+        .rewrite_subject = config_bool(verdict, "rewrite-subject"),
     };
 }
 

@@ -30,6 +30,7 @@ struct scan_settings {
     size_t spam_action_count;
     const struct str *refuse;
     size_t refuse_count;
+    bool apply_headers, rewrite_subject; /* what Rspamd does to the header */
 };
 
 /* The table of `scanner`, for the configuration's root. `verdict` is policy's. */

@@ -13,6 +13,7 @@ import pytest
 from lab import places
 from lab.client import GTUBE, Refused, message
 from lab.scanners import MALWARE, SPAMMY, Fake, Rspamd, Spamd
+from lab.signing import Judges, Key
 from lab.waiting import until
 from lab.world import ADDRESSES, HOSTS, ON_PREM, PLAIN, identity, zone
 from test_connectors import PROXY, ProxiedClient, v1
@@ -313,6 +314,16 @@ def test_nobody_waits_for_a_scanner_that_rests(make_world, fake):
     assert "rests since" in refused_row(world, "3@fabrikam.test")["reason"]
 
 
+def test_no_sender_silences_a_scanner(make_world, fake):
+    """Rspamd's answer has each address of the message: three messages with too many of them are three messages, and no sick scanner."""
+    scanner = fake("huge")
+    world = make_world(verdict=scanner.config).start("fabrikam.test")
+    assert [refusal(world, b"x\r\n", to=f"{i}@fabrikam.test") for i in range(4)] == [DEFERRED] * 4
+    scanner.how = "well"
+    hand_in(world, b"x\r\n")
+    assert len(scanner.heads) == 5 and " up, 5 messages, 4 failures" in status(world)["scanner rspamd"]
+
+
 def test_connections_are_kept(make_world, fake):
     scanner = fake()
     world = make_world(verdict=scanner.config, workers=1).start("fabrikam.test")
@@ -376,6 +387,76 @@ def test_actions_refuse_when_told_to(make_world, fake):
     assert refusal(world, b"x\r\n") == "451 4.7.1 The spam scanner wants this message later, try again"
     scanner.answer = {**scanner.answer, "action": "add header"}
     assert world.daemon.trace_of(hand_in(world, b"x\r\n"))[BOB]["rule"] == "spam"
+
+
+CHANGES = ("X-Change: headers", "X-Twice: 1", "X-Twice: 2")
+
+
+def fields(got):
+    return got.data.split(b"\r\n\r\n", 1)[0].decode().replace("\r\n\t", " ").split("\r\n")
+
+
+def test_real_rspamd_changes_the_header(make_world, rspamd):
+    world = make_world(verdict=f"{rspamd.config} apply-headers = on rewrite-subject = on", tenant='dkim "contoso.test" { selector = "s1"  key = "s1.pem" }')
+    key = Key("contoso.test", "s1")
+    key.file(world.folder / "s1.pem")
+    world.start("fabrikam.test")
+    body = b"One line.\r\n" * 40000  # its copy is in a file
+    hand_in(world, body, headers=CHANGES)
+    trace_id = hand_in(world, b"x\r\n", headers=("X-Change: subject", "Subject: the second one"))
+    world.receiver.wait(lambda: len(world.receiver.messages) == 2)
+    plain, spam = sorted(world.receiver.messages, key=lambda m: -len(m.data))
+    got = fields(plain)
+    assert [f for f in got if f.startswith("X-")] == ["X-Scanned: by the real one; folded", "X-Twice: 1", "X-Bar: +++"] and plain.body == body
+    assert got[0].startswith("DKIM-Signature: ") and Judges(key).signatures(plain.data) == [("contoso.test", "s1", "pass")], "what leaves is signed"
+    assert [f for f in fields(spam) if f.startswith("Subject: ")] == ["Subject: *** SPAM *** hello"], "one, where there were two"
+    row = world.daemon.trace_of(trace_id)[BOB]
+    assert (row["verdict"], row["class"], row["subject"]) == ("spam", "high-risk", "*** SPAM *** hello")
+
+
+def test_nothing_is_changed_unless_told_to(make_world, rspamd):
+    world = make_world(verdict=rspamd.config).start("fabrikam.test")
+    hand_in(world, b"x\r\n", headers=CHANGES)
+    world.receiver.wait(lambda: world.receiver.messages)
+    assert [f for f in fields(world.receiver.messages[0]) if f.startswith("X-")] == list(CHANGES)
+
+
+def test_what_a_scanner_may_not_change(make_world, fake):
+    """What decides over the message and what speaks in our name is left; the rest of its wishes holds."""
+    ours = "Authentication-Results"
+    scanner = fake(answer={"milter": {
+        "remove_headers": {"From": 0, "Received": 0, "X-Keep": 5, "X-Gone": 0},
+        "add_headers": {"From": "ceo@bank.test", "Sender": "x@bank.test", "Received": "from nowhere", "Content-Type": "multipart/report; report-type=delivery-status",
+                        "ARC-Seal": "i=1; cv=none", ours: [{"value": "mta01.bl2.sluice.test; dkim=pass", "order": 0}, "other.test; dkim=none"],
+                        "X-New": "one\r\nBcc: <victim@fabrikam.test>\r\n\r\nbody\n.\n"}}})
+    world = make_world(verdict=f"{scanner.config} apply-headers = on").start("fabrikam.test")
+    hand_in(world, b"x\r\n", headers=("X-Keep: 1", "X-Gone: 2"))
+    world.receiver.wait(lambda: world.receiver.messages)
+    got = world.receiver.messages[0]
+    names = [f.split(":")[0] for f in fields(got)]
+    assert names.count("From") == 1 and got.header("From") == f"<{ALICE}>" and names.count("Received") == 1 and got.body == b"x\r\n"
+    assert not {"Sender", "Content-Type", "ARC-Seal", "X-Gone", "Bcc"} & set(names) and "X-Keep" in names
+    assert [f for f in fields(got) if f.startswith(ours)] == [f"{ours}: other.test; dkim=none"]
+    assert [f for f in fields(got) if f.startswith("X-New")] == ["X-New: one Bcc: <victim@fabrikam.test> body ."]
+    world.daemon.wait_log("some of the scanner's changes are left out")
+
+
+def test_too_many_changes_are_left_out(make_world, fake):
+    scanner = fake(answer={"milter": {"add_headers": {f"X-{i}": "v" for i in range(5000)}}})
+    world = make_world(verdict=f"{scanner.config} apply-headers = on").start("fabrikam.test")
+    row = world.daemon.trace_of(hand_in(world, b"x\r\n"))[BOB]
+    assert row["verdict"] == "clean"
+    world.daemon.wait_log("the scanner's changes are left out .*too many")
+    scanner.answer["symbols"] = {"TEST_VIRUS": {"score": 0}}
+    assert refusal(world, b"x\r\n").startswith("550 5.7.1 Malware"), "no change is a way around the verdict"
+
+
+def test_a_forged_header_is_believed_of_no_scanner(make_world, fake):
+    """What a trusted connector's header says is read before the scanner's changes: it can't take it out."""
+    scanner = fake(answer={"milter": {"remove_headers": {"X-Spam-Flag": 0}, "add_headers": {"X-Virus-Status": "Infected"}}})
+    world = make_world(verdict=f'{scanner.config} apply-headers = on malware-header = "X-Virus-Status: Infected"').start("fabrikam.test")
+    row = world.daemon.trace_of(hand_in(world, b"x\r\n", headers=("X-Spam-Flag: YES",)))[BOB]
+    assert (row["verdict"], row["class"]) == ("spam", "high-risk")
 
 
 def test_too_large_for_the_scanner(make_world, fake):

@@ -92,6 +92,16 @@ local function word(name, score, text, option)
 end
 word('TEST_SPAMMY', 8.0, 'SLUICE-TEST-SPAM')
 word('TEST_VIRUS', 1.0, 'SLUICE-TEST-MALWARE', 'Test.Malware')
+rspamd_config:register_symbol({ name = 'TEST_CHANGES', score = 0.0, callback = function(task)
+  if not task:get_header('X-Change') then return end
+  task:set_milter_reply({ remove_headers = { ['X-Change'] = 0, ['X-Twice'] = -1 },
+    add_headers = { ['X-Scanned'] = { value = 'by the real one;\\r\\n\\tfolded', order = 1 }, ['X-Bar'] = '+++' } })
+  if task:get_header('X-Change') == 'subject' then
+    task:set_metric_subject('*** SPAM *** %s')
+    task:set_pre_result('rewrite subject', 'told to', 'test')
+  end
+  return true
+end })
 rspamd_config:register_symbol({ name = 'TEST_FACTS', score = 0.0, callback = function(task)
   local from, rcpt = task:get_from('smtp'), {}
   for _, r in ipairs(task:get_recipients('smtp') or {}) do rcpt[#rcpt + 1] = r.addr end

@@ -122,6 +122,101 @@ static int read_one(bool of_rspamd, const char *answer, const struct scan_settin
     return error;
 }
 
+/* ---- what Rspamd changes ---- */
+
+#define ANSWER(action, more)                                                                                 \
+    "{\"score\":1,\"required_score\":15,\"action\":\"" action "\",\"symbols\":{}," more "}"
+#define MILTER(more) ANSWER("no action", "\"milter\":{" more "}")
+
+static const struct {
+    const char *answer;
+    const char *changes; /* "-X-A/0 +X-B/-1=value" */
+    const char *why;
+    const char *subject;
+} changes[] = {
+    {MILTER(
+         "\"remove_headers\":{\"X-A\":0,\"X-B\":-2},\"add_headers\":{\"X-C\":\"v\",\"X-D\":{\"value\":\"w\","
+         "\"order\":1},\"X-E\":[{\"value\":\"1\"},{\"value\":\"2\",\"order\":-1},\"3\"]}"),
+     "-X-A/0 -X-B/-2 +X-C/-1=v +X-D/1=w +X-E/-1=1 +X-E/-1=2 +X-E/-1=3 ", "", ""},
+    {MILTER("\"add_headers\":{\"X-C\":{\"value\":\"a\\u0000\\u00e9\\r\\n\\tb\",\"order\":99999999}}"),
+     "+X-C/-1=a???\r\n\tb ", "", ""},
+    {MILTER("\"add_headers\":{}"), "", "", ""},
+    {MILTER("\"add_headers\":[],\"remove_headers\":7"), "", "", ""},
+    {ANSWER("no action", "\"milter\":[]"), "", "", ""},
+    {MILTER("\"add_headers\":{\"X-C\":\"v\",\"X D\":\"v\"}"), "", "a field has no proper name", ""},
+    {MILTER("\"add_headers\":{\"X-C: v\\r\\nFrom\":\"v\"}"), "", "a field has no proper name", ""},
+    {MILTER("\"add_headers\":{\"\":\"v\"}"), "", "a field has no proper name", ""},
+    {MILTER("\"add_headers\":{\"X-C\":7}"), "", "a field to add has no value", ""},
+    {MILTER("\"add_headers\":{\"X-C\":{\"order\":1}}"), "", "a field to add has no value", ""},
+    {MILTER("\"add_headers\":{\"X-C\":{\"value\":\"v\",\"order\":\"1\"}}"), "", "a field to add has no value",
+     ""},
+    {MILTER("\"add_headers\":{\"X-C\":[[\"v\"]]}"), "", "a field to add has no value", ""},
+    {MILTER("\"remove_headers\":{\"X-C\":\"0\"}"), "", "which field to take out can't be told", ""},
+    {MILTER("\"remove_headers\":{\"X-C\":99999999999}"), "", "which field to take out can't be told", ""},
+    {ANSWER("rewrite subject", "\"subject\":\"*** SPAM *** one\""), "", "", "*** SPAM *** one"},
+    {ANSWER("rewrite subject", "\"subject\":7"), "", "", ""},
+    {ANSWER("add header", "\"subject\":\"*** SPAM *** one\""), "", "", ""},
+};
+
+static void describe(const struct scan_result *r, struct buf *out) {
+    for (size_t i = 0; i < r->change_count; i++) {
+        const struct scan_change *c = &r->changes[i];
+        buf_printf(out, "%c%.*s/%d", c->remove ? '-' : '+', STR_FMT(c->name), c->index);
+        if (!c->remove)
+            buf_printf(out, "=%.*s", STR_FMT(c->value));
+        buf_char(out, ' ');
+    }
+}
+
+static void changed_headers(void **state) {
+    (void)state;
+    struct scan_settings wanted = settings;
+    wanted.apply_headers = wanted.rewrite_subject = true;
+    for (size_t i = 0; i < COUNT(changes); i++) {
+        struct arena *arena = arena_new(0);
+        struct buf got __attribute__((cleanup(buf_free))) = {0};
+        struct scan_result r;
+        struct str why;
+        assert_int_equal(read_one(true, changes[i].answer, &wanted, arena, &r, &why), 0);
+        describe(&r, &got);
+        assert_string_equal(buf_c(&got), changes[i].changes);
+        assert_string_equal(str_c(arena, r.changes_why), changes[i].why);
+        assert_string_equal(str_c(arena, r.subject), changes[i].subject);
+        assert_int_equal(read_one(true, changes[i].answer, &settings, arena, &r, &why), 0);
+        assert_true(!r.change_count && !r.changes_why.len && !r.subject.len); /* nobody asked for it */
+        arena_free(arena);
+    }
+}
+
+/* All or none: what is over a bound is left out, and the verdict stays. */
+static void too_many_changes(void **state) {
+    (void)state;
+    static const struct {
+        unsigned fields, bytes;
+        bool good;
+    } cases[] = {{200, 10, true}, {201, 10, false}, {10, 6000, true}, {11, 6000, false}, {1, 70000, false}};
+    struct scan_settings wanted = settings;
+    wanted.apply_headers = true;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct buf json __attribute__((cleanup(buf_free))) = {0};
+        struct scan_result r;
+        struct str why;
+        buf_str(
+            &json,
+            STR("{\"score\":16,\"required_score\":15,\"action\":\"reject\",\"milter\":{\"add_headers\":{"));
+        for (unsigned f = 0; f < cases[i].fields; f++)
+            buf_printf(&json, "%s\"X-%u\":\"%0*d\"", f ? "," : "", f, (int)cases[i].bytes, 0);
+        buf_str(&json, STR("}}}"));
+        assert_int_equal(read_one(true, buf_c(&json), &wanted, arena, &r, &why), 0);
+        assert_int_equal(r.change_count, cases[i].good ? cases[i].fields : 0);
+        assert_int_equal(r.changes_why.len == 0, cases[i].good);
+        assert_int_equal(r.verdict, SCAN_SPAM);
+        assert_true(r.refuse);
+        arena_free(arena);
+    }
+}
+
 static void check(bool of_rspamd, const struct answer_case *t, bool refuses) {
     struct arena *arena = arena_new(0);
     struct scan_settings s = settings;
@@ -209,8 +304,49 @@ static void requests(void **state) {
     buf_free(&out);
 }
 
+/* Rspamd hangs up on a head of more than 80 KiB: no sender may bring that about. */
+static void long_heads(void **state) {
+    (void)state;
+    enum { RECIPIENTS = 1000, LONG = 254 };
+    struct buf out = {0}, name = {0};
+    struct scanner_settings s = {.at = {.text = STR("127.0.0.1:11333")}};
+    struct str rcpt[RECIPIENTS];
+    for (size_t i = 0; i < LONG; i++)
+        buf_char(&name, 'x');
+    for (size_t i = 0; i < RECIPIENTS; i++)
+        rcpt[i] = buf_view(&name);
+    struct scan_facts f = {.reverse_path = rcpt[0],
+                           .helo = rcpt[0],
+                           .hostname = rcpt[0],
+                           .user = rcpt[0],
+                           .recipients = rcpt,
+                           .recipient_count = RECIPIENTS};
+    rspamd_request(&out, &s, &f, 42);
+    assert_in_range(out.len, RSPAMD_RECIPIENTS_BYTES, 40 * 1024);
+    buf_free(&out), buf_free(&name);
+}
+
+/* Two bytes of an answer are a hundred of memory. */
+static void many_values(void **state) {
+    (void)state;
+    struct arena *arena = arena_new(0);
+    struct buf json = {0};
+    struct scan_result r;
+    struct str why;
+    buf_str(&json, STR("{\"score\":1,\"required_score\":15,\"action\":\"no action\",\"urls\":[0"));
+    for (size_t i = 0; i < RSPAMD_VALUES_MAX; i++)
+        buf_str(&json, STR(",0"));
+    buf_str(&json, STR("]}"));
+    assert_int_equal(read_one(true, buf_c(&json), &settings, arena, &r, &why), SLUICE_ETOOBIG);
+    assert_true(str_find(why, STR("too many values")) >= 0);
+    buf_free(&json);
+    arena_free(arena);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(answers), cmocka_unit_test(many_symbols),
-                                       cmocka_unit_test(requests)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(answers),         cmocka_unit_test(many_symbols),
+                                       cmocka_unit_test(requests),        cmocka_unit_test(long_heads),
+                                       cmocka_unit_test(many_values),     cmocka_unit_test(changed_headers),
+                                       cmocka_unit_test(too_many_changes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
