@@ -24,11 +24,6 @@ static struct str version(const struct filter_view *v, struct arena *arena) {
     return STR("Sluice");
 }
 
-static struct str daemon_name(const struct filter_view *v, struct arena *arena) {
-    (void)arena;
-    return v->listener.len ? v->listener : STR("api");
-}
-
 static struct str local_address(const struct filter_view *v, struct arena *arena) {
     return v->session ? address_text(&v->session->local, arena) : STR_NULL;
 }
@@ -136,7 +131,7 @@ static const struct {
     {{"v", 1}, version},
     {{"i", 1}, queue_id},
     {{"_", 1}, client_full},
-    {{"{daemon_name}", 13}, daemon_name},
+    {{"{daemon_name}", 13}, node} /* as Postfix: Rspamd takes it for the name in Authentication-Results */,
     {{"{daemon_addr}", 13}, local_address},
     {{"{daemon_port}", 13}, local_port},
     {{"{if_name}", 9}, node},
