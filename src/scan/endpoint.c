@@ -119,3 +119,14 @@ int scan_endpoint_dial(const struct scan_endpoint *e, struct resolver *resolver,
         return dial_localhost(e->port, deadline, ret);
     return dial_name(e, resolver, deadline, ret);
 }
+
+const char *scan_endpoint_error(int error) {
+    switch (error) {
+    case SLUICE_EDENIED:
+        return "the account that sluiced runs as may not use this socket: is it in the socket's group?";
+    case SLUICE_ENOTFOUND:
+        return "there is no such place";
+    default:
+        return error_text(error);
+    }
+}

@@ -22,3 +22,6 @@ bool scan_endpoint_parse(struct arena *, struct str text, uint16_t port, struct 
  * IO. */
 [[nodiscard]] int scan_endpoint_dial(const struct scan_endpoint *, struct resolver *, int64_t deadline,
                                      struct stream **ret_stream);
+
+/* What such an error is to people. Static. */
+const char *scan_endpoint_error(int error);

@@ -29,10 +29,8 @@ static struct str error_words(int error) {
         return STR("it closed the connection");
     case SLUICE_ETIMEOUT:
         return STR("it did not answer in time");
-    case SLUICE_ENOTFOUND:
-        return STR("there is no such place");
     default:
-        return str_of(error_text(error));
+        return str_of(scan_endpoint_error(error));
     }
 }
 

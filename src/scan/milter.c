@@ -81,7 +81,7 @@ int milter_fail(struct milter *m, const char *what, int error) {
     if (!calls->failed)
         return -1;
     struct buf why __attribute__((cleanup(buf_free))) = {0};
-    buf_printf(&why, "%s%s%s (%.*s)", what, error ? ": " : "", error ? error_text(error) : "",
+    buf_printf(&why, "%s%s%s (%.*s)", what, error ? ": " : "", error ? scan_endpoint_error(error) : "",
                STR_FMT(m->settings->endpoint.text));
     calls->failed(calls->arg, m->settings, buf_view(&why), silent);
     return -1;

@@ -1,6 +1,7 @@
 """Milters in the SMTP session: Debian's libmilter and OpenDKIM as they are, and milters that misbehave."""
 import concurrent.futures
 import http.client
+import os
 import re
 import shutil
 import socket
@@ -62,7 +63,7 @@ def test_what_it_is_told(world, obedient):
         trace_id = client.send(ALICE, BOB, orders(), "BODY=8BITMIME", "NOTIFY=FAILURE")
     connect, = obedient.told("connect")
     assert connect["hostname"] == "localhost" and connect["address"] == "127.0.0.1"
-    assert connect["macros"] == {"j": "mta01.bl2.sluice.test", "{daemon_name}": "submission", "{client_addr}": "127.0.0.1", "v": "Sluice"}
+    assert connect["macros"] == {"j": "mta01.bl2.sluice.test", "{daemon_name}": "mta01.bl2.sluice.test", "{client_addr}": "127.0.0.1", "v": "Sluice"}
     plain, tls = obedient.told("helo", 2)
     assert plain["macros"]["{tls_version}"] is None and tls["macros"]["{tls_version}"] == "TLSv1.3" and tls["macros"]["{cipher}"]
     mail, = obedient.told("mail")
@@ -558,6 +559,28 @@ def test_a_slow_one_defers(named):
             with pytest.raises(Refused):
                 client.send(ALICE, BOB, message())
         assert milter.connections == 1, "only one client waited for it"
+
+
+def test_a_socket_that_is_not_for_us(named):
+    """As OpenDKIM's of Debian is, until somebody puts our account into its group: the log says so."""
+    world = named
+    if os.getuid() != 0:
+        missing("only root can become another account")
+    path = world.folder / "m.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen()
+        world.rewrite(extra=section(f"unix:{path}"))
+        (world.folder / "tls.key").chmod(0o644)
+        for folder in (world.folder, world.folder.parent):
+            folder.chmod(folder.stat().st_mode | 0o055)
+        world.daemon.write('user = "nobody"\n' + world.config())
+        world.start("fabrikam.test")
+        with world.connector() as client:
+            with pytest.raises(Refused):
+                client.send(ALICE, BOB, message())
+        world.daemon.wait_log("milter failed .*may not use this socket: is it in the socket's group")
 
 
 def test_one_that_is_dead_comes_back(named):
