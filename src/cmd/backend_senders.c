@@ -257,7 +257,8 @@ static int apply(struct asking *a, const struct senders_one *one, const struct a
         }
         if (suspicious)
             return 0;
-        buf_printf(ret_why, "%.*s isn't restricted", STR_FMT(one->name.whole));
+        buf_printf(ret_why, "%.*s isn't restricted, and nothing suspicious is known of it today",
+                   STR_FMT(one->name.whole));
         return SLUICE_EEXISTS;
     }
     case API_SENDER_ALLOW:

@@ -162,13 +162,17 @@ static uint32_t name_hash(struct str name) {
     return hash ? hash : 1;
 }
 
+static bool has_no_server(const struct pattern_whose *w) { return !w->connector.len; }
+
+uint32_t pattern_receiver(const struct ip *server) {
+    return ip_is_none(server) ? 0 : pattern_network_hash(server, 3);
+}
+
 static void add_message(struct pattern_record *r, const struct pattern_message *m) {
     record_add(r, COUNT_MAIL, 1);
     record_add(r, COUNT_RECIPIENTS, m->recipients);
-    if (m->bad) {
+    if (m->bad)
         record_add(r, COUNT_BAD, 1);
-        record_vote(r, name_hash(m->whose.sender), 1);
-    }
 }
 
 /* What may happen to it, as of its latest message. */
@@ -198,7 +202,7 @@ static void forward_message(struct pattern *p, const struct pattern_message *m, 
         record_add(r, COUNT_RECIPIENTS, 1);
         record_note_most(r);
         pattern_judge(&(struct pattern_case){p, r, PATTERN_FORWARD, m->forwards[i], m->whose.tenant, m->now,
-                                             arena, ret});
+                                             arena, ret, false});
     }
 }
 
@@ -216,10 +220,13 @@ void pattern_message(struct pattern *p, const struct pattern_message *m, struct 
         add_message(r, m);
         if (kind == PATTERN_USER)
             add_user(p, r, m);
+        else if (m->bad)
+            record_vote(r, name_hash(m->whose.sender), 1);
         if (kind == PATTERN_CONNECTOR)
             set_actions(r, &p->rules.actions, m->only_told);
         record_note_most(r);
-        pattern_judge(&(struct pattern_case){p, r, kind, names[kind], m->whose.tenant, m->now, arena, ret});
+        pattern_judge(&(struct pattern_case){p, r, kind, names[kind], m->whose.tenant, m->now, arena, ret,
+                                             has_no_server(&m->whose)});
     }
     forward_message(p, m, arena, ret);
 }
@@ -236,9 +243,12 @@ void pattern_answer(struct pattern *p, const struct pattern_answer *a, struct ar
             record_add(r, COUNT_UNKNOWN, a->recipients);
         if (a->kind == REPLY_SPAM)
             record_add(r, COUNT_REFUSED, a->recipients);
-        if (a->kind == REPLY_UNKNOWN || a->kind == REPLY_SPAM)
+        if (kind == PATTERN_USER && a->kind == REPLY_SPAM)
+            record_vote(r, a->receiver, a->recipients);
+        else if (kind != PATTERN_USER && (a->kind == REPLY_UNKNOWN || a->kind == REPLY_SPAM))
             record_vote(r, name_hash(a->whose.sender), a->recipients);
-        pattern_judge(&(struct pattern_case){p, r, kind, names[kind], a->whose.tenant, a->now, arena, ret});
+        pattern_judge(&(struct pattern_case){p, r, kind, names[kind], a->whose.tenant, a->now, arena, ret,
+                                             has_no_server(&a->whose)});
     }
 }
 

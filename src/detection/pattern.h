@@ -14,10 +14,13 @@
  *   growth       the hour's, or the day's, recipients are `growth` times the usual, and above a floor
  *   destinations as many domains that it never wrote to, and three times what is usual
  *   network      as many recipients in an hour from networks first seen within a day; the first network of a
- *                sender, and those of one who had eight others in thirty days, are none
- * Of who was found by a share, or restricted, the counts begin anew with the next UTC day.
- * Growth, destinations and network are judged after `learning`. A sign is told once a UTC day, and once more
- * when it comes to a restriction.
+ *                sender is none, nor is the ninth in thirty days, unless all came on one day
+ *   together     two of: network; growth or destinations; half of the share of spam or of refusals. Or half
+ * of all three Refusals that are three quarters one receiver's restrict nobody: that may be an enemy of the
+ * sender. Of who was found by a share, or restricted, the counts begin anew with the next UTC day. Growth,
+ * destinations and network are judged after `learning`; growth and destinations also of a user who logs in
+ * and never did before, when there is history for so long and nobody had to make room: an account that nobody
+ * uses is the best one to steal. A sign is told once a UTC day, and once more when it comes to a restriction.
  *
  * Belongs to one worker. Time is wall ms, taken as standing still when it goes back.
  */
@@ -79,7 +82,10 @@ struct pattern_answer {
     enum reply_kind kind;
     uint32_t recipients;
     int64_t now;
+    uint32_t receiver; /* who says so (pattern_receiver); 0: we do */
 };
+/* Of the network of the server, so that one who has many names is one. 0 for no address. */
+uint32_t pattern_receiver(const struct ip *server);
 
 struct pattern_finding {
     enum pattern_kind kind;
@@ -122,10 +128,10 @@ bool pattern_next_suspect(const struct pattern *, size_t *at, int64_t now, struc
 /* Some times an hour: whose day has ended is suspicious no longer. Names in the arena. */
 void pattern_tidy(struct pattern *, int64_t now, struct arena *, struct pattern_findings *ret);
 
-/* An operator says that it is fine: no longer suspicious, and until then only told about. True: it was
- * suspicious, by *ret_sign (may be NULL). */
-bool pattern_release(struct pattern *, enum pattern_kind, struct str name, int64_t until, int64_t now,
-                     enum pattern_sign *ret_sign);
+/* An operator says that it is fine: no longer suspicious, and until then only told about. When nothing but
+ * growth, new destinations and new networks was found of it today, what it does is usual from now on. The
+ * bits of what was found today, or is suspected; 0: nothing, or that was said already. */
+uint32_t pattern_release(struct pattern *, enum pattern_kind, struct str name, int64_t until, int64_t now);
 
 /* Of the last 24 hours; false: nothing is known. */
 bool pattern_counts(struct pattern *, enum pattern_kind, struct str name, int64_t now,

@@ -50,6 +50,7 @@ struct pattern_case {
     int64_t now;
     struct arena *arena;
     struct pattern_findings *ret;
+    bool logs_in; /* a user of ours: his names aren't invented */
 };
 
 /* After an event: what is found now, what is over. */

@@ -48,6 +48,12 @@ static bool is_one_sender(const struct pattern_case *c) {
     return c->kind != PATTERN_USER && 2 * (uint64_t)r->votes >= bad;
 }
 
+/* Three quarters of the refusals are one receiver's. */
+static bool is_one_receiver(const struct pattern_case *c) {
+    return c->kind == PATTERN_USER &&
+           2 * (uint64_t)c->record->votes >= record_count(c->record, WINDOW_DAY, COUNT_REFUSED);
+}
+
 static struct sight see_share(const struct pattern_case *c, enum pattern_sign sign) {
     const struct pattern_share *rule = &c->pattern->rules.shares[sign];
     uint64_t least = (uint64_t)rule->least * (c->kind == PATTERN_TENANT      ? TENANT_FACTOR
@@ -69,15 +75,33 @@ static struct sight see_share(const struct pattern_case *c, enum pattern_sign si
     }
     if (s.seen && is_one_sender(c))
         s.seen = s.strong = false;
+    if (sign == SIGN_REFUSALS && is_one_receiver(c))
+        s.strong = false;
     return s;
+}
+
+static bool has_history(const struct pattern_case *c) {
+    return ((int64_t)c->record->first - (int64_t)c->pattern->born) * 1000 >= c->pattern->rules.learning_ms;
 }
 
 /* A forward has no time to learn: that one is new and carries much at once is what is looked for. But what
  * was there when history began is not. */
 static bool judges_history(const struct pattern_case *c) {
-    if (c->kind != PATTERN_FORWARD)
-        return record_learned(c->record, &c->pattern->rules);
-    return (int64_t)(c->record->last - c->pattern->born) * 1000 >= c->pattern->rules.learning_ms;
+    const struct pattern *p = c->pattern;
+    if (c->kind == PATTERN_FORWARD)
+        return ((int64_t)c->record->last - (int64_t)p->born) * 1000 >= p->rules.learning_ms;
+    return record_learned(c->record, &p->rules);
+}
+
+/* Also of an account that never sent anything, as far as can be known. */
+static bool judges_volume(const struct pattern_case *c) {
+    bool never =
+        c->kind == PATTERN_USER && c->logs_in && has_history(c) && c->pattern->used < c->pattern->capacity;
+    return never || judges_history(c);
+}
+
+static bool is_many(uint64_t count, uint64_t least, uint64_t times, uint64_t usual) {
+    return count >= least && count >= times * usual;
 }
 
 static struct sight see_growth(const struct pattern_case *c) {
@@ -86,35 +110,52 @@ static struct sight see_growth(const struct pattern_case *c) {
     uint64_t hour = record_count(r, WINDOW_HOUR, COUNT_RECIPIENTS),
              day = record_count(r, WINDOW_DAY, COUNT_RECIPIENTS);
     struct sight s = {0};
-    if (c->kind == PATTERN_TENANT || !judges_history(c))
+    if (c->kind == PATTERN_TENANT || !judges_volume(c))
         return s;
-    bool in_hour = hour >= rules->growth_hour && hour >= (uint64_t)rules->growth * r->usual[USUAL_HOUR];
-    bool in_day = day >= rules->growth_day && day >= (uint64_t)rules->growth * r->usual[USUAL_DAY];
+    uint64_t usual_hour = r->usual[USUAL_HOUR], usual_day = r->usual[USUAL_DAY];
+    bool in_hour = is_many(hour, rules->growth_hour, rules->growth, usual_hour);
+    bool in_day = is_many(day, rules->growth_day, rules->growth, usual_day);
+    /* Half of the number, a quarter of the factor: a midnight doubles what is usual. */
+    bool half_hour = is_many(2 * hour, rules->growth_hour, rules->growth / 2, usual_hour);
+    bool half_day = is_many(2 * day, rules->growth_day, rules->growth / 2, usual_day);
     s.seen = in_hour || in_day;
-    s.window = in_hour ? WINDOW_HOUR : WINDOW_DAY;
+    s.half = s.seen || half_hour || half_day;
+    s.window = in_hour || (!in_day && half_hour) ? WINDOW_HOUR : WINDOW_DAY;
     return s;
 }
 
 static struct sight see_destinations(const struct pattern_case *c) {
-    uint64_t count = record_count(c->record, WINDOW_DAY, COUNT_DESTINATIONS);
-    bool seen = c->kind == PATTERN_USER && judges_history(c) && count >= c->pattern->rules.destinations &&
-                count >= DESTINATION_GROWTH * (uint64_t)c->record->usual[USUAL_DESTINATIONS];
-    return (struct sight){.seen = seen, .window = WINDOW_DAY};
+    uint64_t count = record_count(c->record, WINDOW_DAY, COUNT_DESTINATIONS),
+             usual = c->record->usual[USUAL_DESTINATIONS];
+    struct sight s = {.window = WINDOW_DAY};
+    if (c->kind != PATTERN_USER || !judges_volume(c))
+        return s;
+    s.seen = is_many(count, c->pattern->rules.destinations, DESTINATION_GROWTH, usual);
+    s.half = is_many(2 * count, c->pattern->rules.destinations, DESTINATION_GROWTH, usual);
+    return s;
 }
 
 static struct sight see_network(const struct pattern_case *c) {
-    bool seen = c->kind == PATTERN_USER && judges_history(c) &&
-                record_count(c->record, WINDOW_HOUR, COUNT_ELSEWHERE) >= c->pattern->rules.network;
-    return (struct sight){.seen = seen, .window = WINDOW_HOUR};
+    uint64_t hour = record_count(c->record, WINDOW_HOUR, COUNT_ELSEWHERE),
+             day = record_count(c->record, WINDOW_DAY, COUNT_ELSEWHERE), much = c->pattern->rules.network;
+    struct sight s = {0};
+    if (c->kind != PATTERN_USER || !judges_history(c))
+        return s;
+    s.seen = hour >= much;
+    s.half = 2 * hour >= much || day >= much;
+    s.window = 2 * hour >= much ? WINDOW_HOUR : WINDOW_DAY;
+    return s;
 }
 
-/* Signs that each by itself an innocent sender shows, at the same time. */
+/* Signs that each by itself an innocent sender shows, at the same time. Half of all three is who stays below
+ * each threshold on purpose. */
 static struct sight see_together(const struct pattern_case *c, const struct sight *s) {
     /* Not of unknown recipients: an old list is growth with these. */
-    bool half = s[SIGN_SPAM].half || s[SIGN_REFUSALS].half;
-    int signs = s[SIGN_NETWORK].seen + (s[SIGN_GROWTH].seen || s[SIGN_DESTINATIONS].seen) +
-                (half && !is_one_sender(c));
-    return (struct sight){.seen = c->kind == PATTERN_USER && signs >= 2, .window = WINDOW_HOUR};
+    bool half = (s[SIGN_SPAM].half || s[SIGN_REFUSALS].half) && !is_one_sender(c);
+    int signs = s[SIGN_NETWORK].seen + (s[SIGN_GROWTH].seen || s[SIGN_DESTINATIONS].seen) + half;
+    int halves = s[SIGN_NETWORK].half + (s[SIGN_GROWTH].half || s[SIGN_DESTINATIONS].half) + half;
+    return (struct sight){.seen = c->kind == PATTERN_USER && (signs >= 2 || halves >= 3),
+                          .window = WINDOW_HOUR};
 }
 
 static void see(const struct pattern_case *c, struct sight *s) {
@@ -155,8 +196,8 @@ static struct str words_of(const struct pattern_case *c, enum pattern_sign sign,
             record_count(r, w, COUNT_DESTINATIONS), r->usual[USUAL_DESTINATIONS], rules->destinations);
     case SIGN_NETWORK:
         return str_printf(
-            c->arena, "%u recipients in the last hour from a network that it never sent from (much is %u)",
-            record_count(r, w, COUNT_ELSEWHERE), rules->network);
+            c->arena, "%u recipients in the %s from a network that it never sent from (much is %u an hour)",
+            record_count(r, w, COUNT_ELSEWHERE), span_of(w), rules->network);
     default:
         return share_words(c, sign, w);
     }
@@ -175,6 +216,9 @@ static struct str reason_of(const struct pattern_case *c, enum pattern_sign sign
     }
     return text;
 }
+
+/* No longer than a day: a clock that was ahead made no longer ones. */
+static bool lasts(const struct suspect *s, int64_t now) { return now < s->until && s->until - now <= DAY_MS; }
 
 /* ---- What happens ---- */
 
@@ -213,6 +257,14 @@ static bool suspect(const struct pattern_case *c, enum pattern_sign sign, struct
     return pattern_suspect_put(c->pattern, c->kind, c->name, &s) != NULL;
 }
 
+/* The strongest of them. */
+static enum sender_cause cause_together(const struct sight *s) {
+    return s[SIGN_NETWORK].seen        ? CAUSE_NETWORK
+           : s[SIGN_GROWTH].seen       ? CAUSE_GROWTH
+           : s[SIGN_DESTINATIONS].seen ? CAUSE_DESTINATIONS
+                                       : CAUSE_NETWORK; /* half of all */
+}
+
 static void find_sign(const struct pattern_case *c, enum pattern_sign sign, const struct sight *s) {
     struct pattern_record *r = c->record;
     enum pattern_action action = action_of(c, sign, &s[sign]);
@@ -224,10 +276,7 @@ static void find_sign(const struct pattern_case *c, enum pattern_sign sign, cons
     if (action == PATTERN_OFF || (again && !newly) || !(f = room(c)))
         return;
     f->sign = sign;
-    f->cause = sign == SIGN_TOGETHER ? (s[SIGN_NETWORK].seen  ? CAUSE_NETWORK
-                                        : s[SIGN_GROWTH].seen ? CAUSE_GROWTH
-                                                              : CAUSE_DESTINATIONS)
-                                     : causes[sign];
+    f->cause = sign == SIGN_TOGETHER ? cause_together(s) : causes[sign];
     f->action = action;
     f->counts = pattern_counts_of(r);
     f->reason = reason_of(c, sign, s);
@@ -245,7 +294,7 @@ static void find_end(const struct pattern_case *c, const struct sight *s) {
         return;
     bool fell = known->sign < SIGN_SHARES && !s[known->sign].half;
     struct pattern_finding *f;
-    if ((c->now < known->until && !fell) || !(f = room(c)))
+    if ((lasts(known, c->now) && !fell) || !(f = room(c)))
         return;
     f->sign = known->sign;
     f->cause = causes[known->sign];
@@ -255,12 +304,23 @@ static void find_end(const struct pattern_case *c, const struct sight *s) {
     free(map_remove(c->pattern->suspects[c->kind], c->name));
 }
 
+/* What is told together isn't told one by one besides. */
+static void take_together(const struct pattern_case *c, const struct sight *s) {
+    struct pattern_record *r = c->record;
+    if (!s[SIGN_TOGETHER].seen || r->actions.of[SIGN_TOGETHER] == PATTERN_OFF)
+        return;
+    for (enum pattern_sign sign = SIGN_GROWTH; sign < SIGN_TOGETHER; sign++)
+        if (s[sign].seen && r->actions.of[sign] == PATTERN_ALERT)
+            r->told |= (uint8_t)(1u << sign);
+}
+
 void pattern_judge(const struct pattern_case *c) {
     struct sight sights[SIGNS] = {0};
     if (!c->pattern->rules.apply)
         return;
     see(c, sights);
     find_end(c, sights);
+    take_together(c, sights);
     for (enum pattern_sign sign = 0; sign < SIGNS; sign++)
         if (sights[sign].seen)
             find_sign(c, sign, sights);
@@ -293,7 +353,7 @@ const char *pattern_suspicion(const struct pattern *p, enum pattern_kind kind, s
 #ifdef SLUICE_SEEDED_BUG_SUSPICION_FORGOTTEN
     return NULL;
 #endif
-    return s && now < s->until ? s->reason : NULL;
+    return s && lasts(s, now) ? s->reason : NULL;
 }
 
 bool pattern_next_suspect(const struct pattern *p, size_t *at, int64_t now, struct pattern_suspect *ret) {
@@ -304,7 +364,7 @@ bool pattern_next_suspect(const struct pattern *p, size_t *at, int64_t now, stru
         while (map_next(p->suspects[kind], &inner, &ret->name, &found)) {
             const struct suspect *s = found;
             *at = inner << 2 | kind;
-            if (now >= s->until)
+            if (!lasts(s, now))
                 continue;
             ret->kind = kind;
             ret->reason = s->reason;
@@ -328,7 +388,7 @@ void pattern_tidy(struct pattern *p, int64_t now, struct arena *arena, struct pa
         for (size_t at = 0;
              ret->count < PATTERN_FINDINGS && map_next(p->suspects[kind], &at, &name, &found);) {
             const struct suspect *s = found;
-            if (now < s->until)
+            if (lasts(s, now))
                 continue;
             ret->at[ret->count++] = (struct pattern_finding){
                 .kind = kind,
@@ -346,15 +406,25 @@ void pattern_tidy(struct pattern *p, int64_t now, struct arena *arena, struct pa
         free(map_remove(p->suspects[ret->at[i].kind], ret->at[i].name));
 }
 
-bool pattern_release(struct pattern *p, enum pattern_kind kind, struct str name, int64_t until, int64_t now,
-                     enum pattern_sign *ret_sign) {
+/* That growth was meant: the next one is measured by it. */
+static void teach(struct pattern_record *r) {
+    record_note_most(r);
+    for (unsigned i = 0; i < USUALS; i++)
+        r->usual[i] = r->usual[i] > r->most[i] ? r->usual[i] : r->most[i];
+    record_knows_networks(r);
+}
+
+uint32_t pattern_release(struct pattern *p, enum pattern_kind kind, struct str name, int64_t until,
+                         int64_t now) {
+    enum { HISTORY = 1 << SIGN_GROWTH | 1 << SIGN_DESTINATIONS | 1 << SIGN_NETWORK };
     struct pattern_record *r = pattern_of(p, kind, name, pattern_seconds(now));
     struct suspect *s = map_remove(p->suspects[kind], name);
-    bool was = s && now < s->until;
-    if (was && ret_sign)
-        *ret_sign = s->sign;
+    uint32_t suspected = s && lasts(s, now) ? 1u << s->sign : 0, told = (uint32_t)r->told | r->told_restrict;
+    bool said = r->last < r->exempt_until && !suspected;
+    if (told && !(told & ~(uint32_t)HISTORY) && !r->told_restrict && !suspected)
+        teach(r);
     r->exempt = UINT8_MAX;
     r->exempt_until = pattern_seconds(until);
     free(s);
-    return was;
+    return said ? 0 : told | suspected;
 }

@@ -16,7 +16,7 @@ enum { AS_DETECTION = PATTERN_RESTRICT + 1 };
       "tenant ten times.")                                                                                   \
     X("spam-restrict-share", shares[SIGN_SPAM].restrict_share, "600", 0, 1000,                               \
       "From this share on, with three times the minimum, `high-risk` becomes `restrict-today`; 0: never.")   \
-    X("unknown-share", shares[SIGN_UNKNOWN].share, "300", 1, 1000,                                           \
+    X("unknown-share", shares[SIGN_UNKNOWN].share, "400", 1, 1000,                                           \
       "Of a thousand recipients with a final answer, so many that don't exist are too many.")                \
     X("unknown-minimum", shares[SIGN_UNKNOWN].least, "20", 1, 1000000,                                       \
       "Unknown recipients below which the share says nothing.")                                              \

@@ -89,7 +89,21 @@ bool record_learned(const struct pattern_record *r, const struct pattern_rules *
     return (int64_t)(r->last - r->first) * 1000 >= rules->learning_ms;
 }
 
+/* What was counted is of a time that has not come: a clock was ahead. */
+static void go_back(struct pattern_record *r, uint32_t seconds) {
+    clear_all(r);
+    r->last = seconds;
+    r->day = seconds / DAY;
+    r->first = r->first < seconds ? r->first : seconds;
+    r->told = r->told_restrict = 0;
+    for (unsigned i = 0; i < PATTERN_NETWORKS; i++)
+        if (r->networks[i].since > seconds)
+            r->networks[i].since = seconds;
+}
+
 void record_advance(struct pattern_record *r, uint32_t seconds, const struct pattern_rules *rules) {
+    if (seconds + RECORD_BACK < r->last)
+        go_back(r, seconds);
     if (seconds <= r->last)
         return;
     uint32_t day = seconds / DAY;
@@ -170,8 +184,10 @@ bool record_network(struct pattern_record *r, uint32_t hash) {
         at++;
     known = list[at].hash == hash;
     bool first = at == 0 && !list[0].hash;
-    /* The ninth of a traveller: nothing can be said of those. */
-    bool many = !known && list[at].hash && r->last - list[at].since < 30 * DAY;
+    /* The ninth of a traveller: nothing can be said of those. But nobody is in nine places on one day: a
+     * password in many hands is. */
+    uint32_t known_for = r->last - list[at].since;
+    bool many = !known && list[at].hash && known_for >= DAY && known_for < 30 * DAY;
     if (known)
         found = list[at];
     if (first || many)
@@ -179,6 +195,13 @@ bool record_network(struct pattern_record *r, uint32_t hash) {
     memmove(list + 1, list, at * sizeof *list);
     list[0] = found;
     return r->last - found.since < DAY;
+}
+
+void record_knows_networks(struct pattern_record *r) {
+    uint32_t before = r->last > DAY ? r->last - DAY : 0;
+    for (unsigned i = 0; i < PATTERN_NETWORKS; i++)
+        if (r->networks[i].since > before)
+            r->networks[i].since = before;
 }
 
 void record_vote(struct pattern_record *r, uint32_t who, uint32_t amount) {

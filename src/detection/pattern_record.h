@@ -23,6 +23,7 @@ enum pattern_count {
 enum pattern_window { WINDOW_HOUR, WINDOW_DAY, PATTERN_WINDOWS };
 enum { HOUR_STEPS = 6, HOUR_STEP = 600, DAY_STEPS = 8, DAY_STEP = 10800 }; /* seconds */
 enum { PATTERN_CELLS = (HOUR_STEPS + DAY_STEPS) * PATTERN_COUNTS };
+enum { RECORD_BACK = 3600 };
 enum { PATTERN_NETWORKS = 8, SKETCH_BYTES = 64, SKETCH_BITS = SKETCH_BYTES * 8 };
 
 /* The usual most, and today's. */
@@ -36,7 +37,7 @@ struct pattern_record {
     uint32_t day; /* UTC day of `most` and `told` */
     uint32_t usual[USUALS], most[USUALS];
     uint32_t exempt_until;
-    uint32_t voted, votes; /* who has most of the bad mail, by majority vote */
+    uint32_t voted, votes; /* whose most of the bad mail is, of a user who most refuse it, by majority vote */
     uint32_t *wide;        /* of connectors, tenants and forwards, instead of `cell` */
     uint16_t cell[PATTERN_CELLS];
     struct pattern_network {
@@ -52,8 +53,9 @@ struct pattern_record {
 
 uint32_t pattern_seconds(int64_t now);
 
-/* Moves the windows on to `seconds`, and what was usual. Earlier than the last: nothing happens. `rules` NULL
- * is for looking only: nothing is learned. */
+/* Moves the windows on to `seconds`, and what was usual. Earlier than the last: nothing happens, and when it
+ * is more than an hour earlier, the windows begin anew. `rules` NULL is for looking only: nothing is learned.
+ */
 void record_advance(struct pattern_record *, uint32_t seconds, const struct pattern_rules *);
 /* At the record's time. Saturates. */
 void record_add(struct pattern_record *, enum pattern_count, uint32_t amount);
@@ -65,8 +67,10 @@ bool record_learned(const struct pattern_record *, const struct pattern_rules *)
 
 /* True: it was not known. */
 bool record_destination(struct pattern_record *, uint64_t hash);
-/* True: known for less than a day, and neither the first nor one of very many. */
+/* True: known for less than a day, and neither the first nor one of the very many of some days. */
 bool record_network(struct pattern_record *, uint32_t hash);
+/* Those of now are none of the new ones. */
+void record_knows_networks(struct pattern_record *);
 /* Of its /24 or /48; never 0. */
 uint32_t pattern_network_hash(const struct ip *, uint64_t seed);
 

@@ -3,6 +3,7 @@
 #include "alert/alert.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/shell.h"
 #include "flow/suspicion.h"
 #include "mail/mime.h"
 #include "policy/limit_policy.h"
@@ -87,6 +88,18 @@ void allowance_question(const struct acceptance *a, struct limit_question *ret) 
 
 /* ---- The answer ---- */
 
+static struct str near_advice(struct arena *arena, enum limit_name n, struct str who) {
+    struct str word = shell_word(arena, who);
+    if (n == LIMIT_TENANT_EXTERNAL)
+        return str_printf(
+            arena,
+            "What is over it is refused. If that much is expected, look at the tenant's `licences` "
+            "and `since`; else see who sends it: sluice sender list, sluice tenant show %.*s",
+            STR_FMT(word));
+    return str_printf(arena, "If that is expected, raise `%s`; else look: sluice sender show %.*s",
+                      limit_option(n), STR_FMT(word));
+}
+
 static void raise_near(struct flow *flow, const struct allowance *w) {
     const struct limit_question *q = &w->question;
     struct arena *arena = arena_new(0);
@@ -103,17 +116,18 @@ static void raise_near(struct flow *flow, const struct allowance *w) {
         if (!(w->answer.decision.warned & 1u << n))
             continue;
         struct str who = n == LIMIT_TENANT_EXTERNAL ? q->tenant : q->sender;
-        struct str policy = q->rules.policy.len ? q->rules.policy : STR("the service's own limits");
+        struct str policy = n == LIMIT_TENANT_EXTERNAL ? STR("by its licences and its age")
+                            : q->rules.policy.len
+                                ? str_printf(arena, "policy: %.*s", STR_FMT(q->rules.policy))
+                                : STR("policy: the service's own limits");
         alert_raise(flow->alerts,
                     &(struct alert){
                         .kind = ALERT_LIMIT_NEAR,
                         .subject = str_printf(arena, "%.*s %s", STR_FMT(who), limit_option(n)),
                         .tenant = q->tenant,
-                        .text = str_printf(arena, "%.*s has used %.*s (policy: %.*s)", STR_FMT(who),
+                        .text = str_printf(arena, "%.*s has used %.*s (%.*s)", STR_FMT(who),
                                            STR_FMT(limit_standing_text(arena, &after, n)), STR_FMT(policy)),
-                        .advice = str_printf(
-                            arena, "If that is expected, raise `%s`; else look: sluice %s show %.*s",
-                            limit_option(n), n == LIMIT_TENANT_EXTERNAL ? "tenant" : "sender", STR_FMT(who)),
+                        .advice = near_advice(arena, n, who),
                         .now = q->now,
                     });
     }
@@ -131,10 +145,11 @@ static void raise_backlog(struct flow *flow, const struct limit_question *q, str
             .tenant = q->tenant,
             .text = str_printf(arena, "more mail of %.*s waits for its turn than can be kept: %.*s",
                                STR_FMT(q->sender), STR_FMT(reply)),
-            .advice = str_printf(arena,
-                                 "Look: sluice sender show %.*s, sluice queue list. If it is "
-                                 "meant, raise `per-minute`; else: sluice sender restrict %.*s",
-                                 STR_FMT(q->sender), STR_FMT(q->sender)),
+            .advice =
+                str_printf(arena,
+                           "Look: sluice sender show %.*s, sluice queue list. If it is "
+                           "meant, raise `per-minute`; else: sluice sender restrict %.*s",
+                           STR_FMT(shell_word(arena, q->sender)), STR_FMT(shell_word(arena, q->sender))),
             .now = q->now,
         });
     arena_free(arena);
@@ -267,7 +282,7 @@ static struct str told_text(struct flow *flow, struct arena *arena, const struct
     struct sender_counts known = counts_of(flow, arena, note);
     struct str why = e->reason.len ? e->reason : str_of(sender_cause_text(e->cause));
     struct str by = e->by.len ? str_printf(arena, " by %.*s", STR_FMT(e->by)) : STR("");
-    const char *what = note->change == SENDER_ALERT        ? "has exceeded a threshold"
+    const char *what = note->change == SENDER_ALERT        ? "has exceeded a limit or a threshold"
                        : e->action == LIMIT_RESTRICT_TODAY ? "is restricted until the next UTC day"
                                                            : "is restricted until it is released";
     struct str counts = known.mail ? sender_counts_text(arena, &known) : STR("");
@@ -277,15 +292,23 @@ static struct str told_text(struct flow *flow, struct arena *arena, const struct
 
 static struct str advice(struct arena *arena, const struct sending_note *note) {
     const char *word = note->kind == SENDER_TENANT ? "tenant" : "sender";
+    struct str who = shell_word(arena, note->name);
+    bool limit = note->event.cause >= CAUSE_PER_DAY && note->event.cause <= CAUSE_TENANT_EXTERNAL;
+    if (note->change == SENDER_RESTRICT && note->kind != SENDER_USER)
+        return str_printf(arena,
+                          "Its mail is refused. Have its owner find what sends there, and stop it; then: "
+                          "sluice %s release %.*s",
+                          word, STR_FMT(who));
     if (note->change == SENDER_RESTRICT)
         return str_printf(
             arena,
             "Its mail is refused. Find out who sends in its name, have the password changed, then: "
             "sluice %s release %.*s",
-            word, STR_FMT(note->name));
-    return str_printf(arena,
-                      "It goes on sending. Look: sluice %s show %.*s; to stop it: sluice %s restrict %.*s",
-                      word, STR_FMT(note->name), word, STR_FMT(note->name));
+            word, STR_FMT(who));
+    return str_printf(arena, "%s Look: sluice %s show %.*s; to stop it: sluice %s restrict %.*s",
+                      limit ? "What is over the limit is refused until there is room again; the rest goes on."
+                            : "It goes on sending.",
+                      word, STR_FMT(who), word, STR_FMT(who));
 }
 
 void allowance_tell(void *arg, const struct sending_note *note) {

@@ -218,7 +218,7 @@ void settle(struct flow *flow, const struct spool_message *m, const struct settl
         report_failures(flow, m, endings, failures, where, arena, &report);
         record(flow, endings, failures);
     }
-    suspicion_settled(flow, m, recipients, count);
+    suspicion_settled(flow, m, recipients, count, &where->server);
     for (size_t i = 0; i < count; i++)
         tell(flow, &endings[i], &report, i, arena);
 }

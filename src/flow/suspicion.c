@@ -267,7 +267,7 @@ static struct surge_event failure_of(struct note *note, const struct spool_messa
 }
 
 void suspicion_settled(struct flow *flow, const struct spool_message *m, const struct settle_recipient *list,
-                       size_t count) {
+                       size_t count, const struct ip *server) {
     struct note *note = NULL;
     struct pattern_whose whose;
     uint32_t kinds[REPLY_OTHER + 1] = {0};
@@ -296,7 +296,7 @@ void suspicion_settled(struct flow *flow, const struct spool_message *m, const s
     for (enum reply_kind kind = 0; kind <= REPLY_OTHER && whose.sender.len; kind++)
         if (kinds[kind])
             note->answers[note->answer_count++] =
-                (struct pattern_answer){whose, kind, kinds[kind], clock_wall_ms()};
+                (struct pattern_answer){whose, kind, kinds[kind], clock_wall_ms(), pattern_receiver(server)};
     post(note);
 }
 
@@ -373,20 +373,24 @@ size_t suspicion_list(struct flow *flow, struct arena *arena, struct suspicion_e
 static void release_on_owner(void *arg) {
     struct ask *ask = arg;
     int64_t now = clock_wall_ms();
-    struct pattern_findings over = {.count = 1};
-    over.at[0] = (struct pattern_finding){
-        .kind = ask->kind,
-        .name = ask->name,
-        .tenant = STR(""),
-        .action = PATTERN_HIGH_RISK,
-        .over = true,
-        .reason = STR("an operator says that it is fine"),
-    };
-    ask->found =
-        pattern_release(ask->suspicion->pattern, ask->kind, ask->name,
-                        ask->until ? ask->until : now - now % 86400000 + 86400000, now, &over.at[0].sign);
-    if (ask->found)
-        suspicion_act(ask->suspicion, &over, now);
+    struct pattern_findings over = {.count = 0};
+    uint32_t found = pattern_release(ask->suspicion->pattern, ask->kind, ask->name,
+                                     ask->until ? ask->until : now - now % 86400000 + 86400000, now);
+    for (enum pattern_sign sign = 0; sign < SIGNS; sign++) {
+        bool first = over.count == 0; /* it ends being high-risk, too */
+        if (found & 1u << sign)
+            over.at[over.count++] = (struct pattern_finding){
+                .kind = ask->kind,
+                .name = ask->name,
+                .tenant = STR(""),
+                .sign = sign,
+                .action = first ? PATTERN_HIGH_RISK : PATTERN_ALERT,
+                .over = true,
+                .reason = STR("an operator says that it is fine"),
+            };
+    }
+    ask->found = found != 0;
+    suspicion_act(ask->suspicion, &over, now);
 }
 
 bool suspicion_release(struct flow *flow, enum pattern_kind kind, struct str name, int64_t until) {

@@ -31,9 +31,9 @@ void suspicion_judged(struct flow *, const struct acceptance *, const struct lim
 /* A RCPT was refused. */
 void suspicion_refused_rcpt(struct flow *, const struct acceptance *, struct str recipient,
                             const struct outcome *);
-/* What became of recipients. */
+/* What became of recipients, at that server. */
 void suspicion_settled(struct flow *, const struct spool_message *, const struct settle_recipient *,
-                       size_t count);
+                       size_t count, const struct ip *server);
 
 /* The message attribute that says who sent it (limit_sender_name). */
 #define ACCEPT_SUBMITTER STR("submitter")
@@ -62,7 +62,7 @@ struct suspicion_entry {
 /* Who is suspicious now; in the arena. From a fiber of any worker. */
 size_t suspicion_list(struct flow *, struct arena *, struct suspicion_entry **ret);
 /* An operator released or allowed it: until then (wall ms; 0: the next UTC day) it is only told about. From a
- * fiber. True: it was suspicious. */
+ * fiber. True: something was found of it today, and nobody had said so. */
 bool suspicion_release(struct flow *, enum pattern_kind, struct str name, int64_t until);
 
 /* The same as suspicion_of, from what the last daemon left on disk; "" when nothing can be read. Blocks. */

@@ -3,11 +3,14 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/map.h"
+#include "base/shell.h"
 #include "flow/suspicion_inside.h"
 #include "limits/sending.h"
 #include "rt/fiber.h"
 
 #include <stdlib.h>
+
+#define DAY_MS INT64_C(86400000)
 
 /* ---- The views: each worker's own list of who is suspicious ---- */
 
@@ -84,7 +87,7 @@ static const char *reason_here(struct suspicion *s, enum pattern_kind kind, stru
     if (!name.len || !map_count(map))
         return NULL;
     const struct view *view = map_get(map, key_of(arena, kind, name));
-    return view && now < view->until ? view->reason : NULL;
+    return view && now < view->until && view->until - now <= DAY_MS ? view->reason : NULL;
 }
 
 static struct str reason_of(struct suspicion *s, struct str tenant, struct str connector, struct str sender,
@@ -180,8 +183,22 @@ static enum alert_kind kind_of(enum pattern_kind kind) {
                                        : ALERT_SUSPICIOUS_PATTERN;
 }
 
+/* How to see its mail. */
+static struct str mail_command(struct arena *arena, const struct pattern_finding *f) {
+    struct str path = limit_sender_mailbox(f->name);
+    if (f->kind != PATTERN_USER)
+        return str_printf(arena, "sluice trace --tenant %.*s --since 1h",
+                          STR_FMT(shell_word(arena, f->tenant)));
+    return str_printf(arena, "sluice trace --sender %.*s --since 1h",
+                      STR_FMT(shell_word(arena, path.len ? path : f->name)));
+}
+
 static struct str advice_of(struct arena *arena, const struct pattern_finding *f) {
     const char *word = f->kind == PATTERN_TENANT ? "tenant" : "sender";
+    const char *cure = f->kind == PATTERN_USER     ? "have the password changed"
+                       : f->kind == PATTERN_TENANT ? "find out who of it sends that: sluice sender list"
+                                                   : "have its owner find what sends there";
+    struct str who = shell_word(arena, f->name);
     if (f->kind == PATTERN_FORWARD)
         return str_printf(arena,
                           "Ask the owner of %.*s whether the forward is meant; if not, take it out and have "
@@ -189,9 +206,9 @@ static struct str advice_of(struct arena *arena, const struct pattern_finding *f
                           STR_FMT(f->name));
     return str_printf(
         arena,
-        "Look: sluice %s show %.*s. If its owner doesn't know of this mail, stop it: sluice %s restrict "
-        "%.*s, and have the password changed. If it is meant: sluice %s release %.*s",
-        word, STR_FMT(f->name), word, STR_FMT(f->name), word, STR_FMT(f->name));
+        "Look: sluice %s show %.*s, and its mail: %.*s. If its owner doesn't know of this mail, "
+        "stop it: sluice %s restrict %.*s, and %s. If it is meant: sluice %s release %.*s",
+        word, STR_FMT(who), STR_FMT(mail_command(arena, f)), word, STR_FMT(who), cure, word, STR_FMT(who));
 }
 
 static void alert_it(struct suspicion *s, const struct pattern_finding *f, int64_t now) {

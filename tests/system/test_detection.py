@@ -142,15 +142,29 @@ def test_a_directory_harvest(watching):
     assert "sluice sender show bob@contoso.test" in alert["advice"]
 
 
-def test_receivers_refuse_it_as_spam(watching):
-    world = watching(script={"dot": "550 5.7.1 Message rejected as spam"})
+def test_receivers_refuse_it_as_spam(make_world):
+    """One receiver's word makes it high-risk; it takes a second one, elsewhere, to restrict anybody."""
+    refuses = {"dot": "550 5.7.1 Message rejected as spam"}
+    world = make_world(detection=SMALL)
+    world.daemon.write(world.config(), {"contoso.users": USERS})
+    world.host("fabrikam.test", script=refuses)
+    world.host("127.0.11.1", script=refuses)
+    with open(world.folder / "zone", "a", encoding="ascii") as zone:
+        zone.write("other.test. IN MX 10 mx.other.test.\nmx.other.test. IN A 127.0.11.1\n")
+    world.start("fabrikam.test")
     for _ in range(4):
         send(world)
     suspected(world, "bob@contoso.test", "refusals")
     event = received(world, send(world))
     assert event["rule"] == "suspicious" and "4 of 4 recipients' servers refused the mail as spam" in event["reason"]
-    for _ in range(6):
-        send(world)
+    for _ in range(15):
+        last = send(world)
+    world.daemon.trace_of(last, "Failed")
+    last = send(world, to="ann@other.test")
+    world.daemon.trace_of(last, "Failed")
+    assert not world.daemon.rows("alerts", "--kind", "sender-restricted")
+    for _ in range(9):
+        send(world, to="ann@other.test")
     assert restricted(world) == DENIED
 
 
@@ -316,3 +330,30 @@ def test_an_operator_looks_and_releases(watching):
         send(world, body=GTUBE)  # for that cause nothing more happens today
     assert not world.daemon.rows("sender", "list")
     assert world.daemon.run("sender", "release", "bob@contoso.test").returncode == 1
+
+
+def test_what_is_only_told_can_be_released_too(watching):
+    """As its advice says: its alert is over, and what it does is usual from now on."""
+    world = watching("learning = 0  growth-hour = 10")
+    send(world, to=[f"a{i}@fabrikam.test" for i in range(10)])
+    suspected(world, "bob@contoso.test", "growth")
+    alert, = world.daemon.rows("alerts")
+    assert "sluice trace --sender bob@contoso.test --since 1h" in alert["advice"]
+    assert world.daemon.rows(*re.search(r"sluice (trace --sender \S+ --since 1h)", alert["advice"])[1].split())
+    world.daemon.cli(*re.search(r"sluice (sender release \S+)", alert["advice"])[1].split())
+    alert, = until(lambda: world.daemon.rows("alerts"), what="the alert")
+    assert alert["ended"]
+    assert world.daemon.run("sender", "release", "bob@contoso.test").returncode == 1
+    send(world, to=[f"a{i}@fabrikam.test" for i in range(20)])
+    alert, = world.daemon.rows("alerts")
+    assert alert["ended"] and alert["count"] == 1
+
+
+def test_an_address_of_an_attackers_making(watching):
+    """A mailbox may have a backtick in its name: whoever copies the advice into a shell runs nothing of it."""
+    world = watching("learning = 0  growth-hour = 4", limits="true")
+    sender = "a`touch${IFS}pwned`@contoso.test"
+    with world.connector() as client:
+        client.send(sender, [f"a{i}@fabrikam.test" for i in range(4)], message(sender="bob@contoso.test"))
+    alert = until(lambda: next(iter(world.daemon.rows("alerts", "--kind", "suspicious-pattern")), None), what="the alert")
+    assert "sluice sender show 'connector/contoso/on-prem/a`touch${ifs}pwned`@contoso.test'" in alert["advice"]

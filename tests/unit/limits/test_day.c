@@ -18,7 +18,7 @@
 #define MINUTE INT64_C(60000)
 #define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
-enum { SENDERS = 100000, TENANTS = 200, MESSAGES = 90000, ANSWERS_MAX = 400000, NOTES_MAX = 64 };
+enum { SENDERS = 100000, TENANTS = 200, MESSAGES = 90000, ANSWERS_MAX = 400000, NOTES_MAX = 1000 };
 
 /* Something that was told. */
 struct note {
@@ -171,7 +171,7 @@ static void tell_surge(struct day *d, const struct surge_event *e) {
     struct surge_alert alert;
     if (!surge_event(d->surge, e, d->minute_arena, &alert))
         return;
-    struct note *n = note(d, alert.subject);
+    struct note *n = note(d, alert.subject.len ? alert.subject : alert.tenant);
     n->surge = alert.cause;
 }
 
@@ -249,9 +249,10 @@ struct mailing {
     int64_t from, minutes;
     unsigned messages_a_minute, per_message;
     unsigned unknown_per_cent, refused_per_cent, spam_per_cent;
-    unsigned circle;     /* of so many domains */
-    const char *network; /* NULL: the usual one */
-    bool every_day;
+    unsigned circle;       /* of so many domains */
+    const char *network;   /* NULL: the usual one; "many": each message another */
+    bool every_day, never; /* never: it has no history */
+    unsigned every;        /* minutes; 0: 1 */
 };
 
 static const struct mailing peaks[] = {
@@ -262,15 +263,28 @@ static const struct mailing peaks[] = {
     {"oldlist@tenant6.example", 6, 700, 5, 2, 20, 22, 1, 0, 40, NULL, false},
     {"traveller@tenant7.example", 7, 500, 40, 1, 1, 0, 0, 0, 10, "198.18.7.1", false},
     {"busy@tenant8.example", 8, 480, 60, 1, 2, 1, 0, 2, 30, NULL, false},
+    /* The shop's great day: ten times the usual, to known customers' domains. */
+    {"shop@tenant17.example", 17, 480, 600, 1, 5, 2, 1, 3, 300, NULL, false},
+    /* A helpdesk after a move writes to all who ever asked: a quarter of them is gone. */
+    {"helpdesk@tenant18.example", 18, 540, 60, 2, 2, 25, 1, 1, 60, NULL, false},
+    /* On a train: each message from another network. */
+    {"train@tenant19.example", 19, 420, 300, 1, 1, 0, 0, 0, 12, "many", false, false, 7},
+    /* A new colleague writes to all whom he will work with. */
+    {"colleague@tenant20.example", 20, 600, 30, 1, 5, 2, 0, 0, 20, NULL, false, true},
 };
 
 static void mailing_minute(struct day *d, const struct mailing *p, bool guilty, unsigned messages) {
     for (unsigned i = 0; i < messages; i++) {
         struct str domains[50];
+        char network[40];
+        bool many = p->network && strcmp(p->network, "many") == 0;
+        snprintf(network, sizeof network, "198.19.%u.1", (unsigned)(d->minute * messages + i) % 50);
+        if (p->network && !many)
+            snprintf(network, sizeof network, "%s", p->network);
         struct mail m = {.sender = p->sender,
                          .tenant = p->tenant,
                          .recipients = p->per_message,
-                         .network = p->network ? p->network : "10.77.1.1",
+                         .network = p->network ? network : "10.77.1.1",
                          .spam = chance(&d->chance, 100) < p->spam_per_cent,
                          .guilty = guilty,
                          .domains = domains,
@@ -287,12 +301,14 @@ static void mailing_minute(struct day *d, const struct mailing *p, bool guilty, 
 }
 
 static bool is_on(const struct day *d, const struct mailing *p) {
-    return d->minute >= p->from && d->minute < p->from + p->minutes;
+    return d->minute >= p->from && d->minute < p->from + p->minutes &&
+           (!p->every || d->minute % p->every == 0);
 }
 
 /* ---- The guilty ---- */
 
 enum { HACKED_AT = 541, QUIET_AT = 842, HARVEST_AT = 631, STORM_AT = 721, ROGUE_AT = 931 };
+enum { MANY_AT = 361, NEVER_AT = 391, SLOW_AT = 1, LEAK_AT = 1201, LEAKED = 200 };
 
 static const struct mailing attacks[] = {
     /* The scanner sees two thirds of it. */
@@ -300,7 +316,29 @@ static const struct mailing attacks[] = {
     /* The scanner sees nothing; receivers do. */
     {"quiet@tenant12.example", 12, QUIET_AT, 200, 10, 10, 5, 40, 0, 100000, "203.0.113.10", false},
     {"harvest@tenant13.example", 13, HARVEST_AT, 200, 3, 10, 80, 0, 0, 3, NULL, false},
+    /* Through fifty networks, five recipients a message; nobody sees that it is spam. */
+    {"manyhands@tenant14.example", 14, MANY_AT, 200, 5, 5, 3, 2, 0, 400, "many", false},
+    /* An account that was never used. */
+    {"neverused@tenant15.example", 15, NEVER_AT, 200, 5, 5, 10, 12, 10, 400, "203.0.113.11", false, true},
+    /* Just below each threshold all day. */
+    {"slowly@tenant16.example", 16, SLOW_AT, 1439, 1, 1, 10, 3, 25, 40, "203.0.113.12", false, false, 3},
 };
+
+/* A list of passwords: 200 accounts of one tenant at the same minute, two messages a minute each. */
+static void leak(struct day *d) {
+    for (unsigned i = 0; d->minute >= LEAK_AT && d->minute < LEAK_AT + 25 && i < LEAKED; i++) {
+        const struct mailing one = {.sender =
+                                        keep(d, str_printf(d->minute_arena, "leaked%u@tenant41.example", i)),
+                                    .tenant = 41,
+                                    .per_message = 5,
+                                    .unknown_per_cent = 10,
+                                    .refused_per_cent = 3,
+                                    .spam_per_cent = 66,
+                                    .circle = 100000,
+                                    .network = "203.0.113.13"};
+        mailing_minute(d, &one, true, 2);
+    }
+}
 
 /* Somebody forges tenant 21's domain elsewhere: 40 bounces a minute, to addresses that never sent. */
 static void storm(struct day *d) {
@@ -393,6 +431,8 @@ static void history(struct day *d) {
             struct mail m = {
                 .sender = p->sender, .tenant = p->tenant, .recipients = 4, .network = "10.77.1.1"};
             struct str domains[600];
+            if (p->never)
+                continue;
             if (p->every_day && d->minute % 1440 == 0) {
                 m.recipients = (uint32_t)p->minutes * p->messages_a_minute * p->per_message;
                 m.domains = domains;
@@ -418,6 +458,7 @@ static void one_minute(struct day *d) {
             mailing_minute(d, &attacks[i], true, attacks[i].messages_a_minute);
     storm(d);
     rogue(d);
+    leak(d);
     answer_all(d);
     assert_int_equal(limit_store_flush(limit_desk_store(d->desk)), 0);
     bool power = d->minute == HARVEST_AT + 13 || d->minute == STORM_AT + 20;
@@ -439,7 +480,7 @@ static struct day run_day(bool bumpy) {
                     .chance = 4,
                     .bumpy = bumpy};
     d.answers = xcalloc(ANSWERS_MAX, sizeof *d.answers);
-    open_all(&d, MIDNIGHT - 30 * DAY);
+    open_all(&d, MIDNIGHT - 9 * DAY);
     history(&d);
     for (; d.minute < 24 * 60; d.minute++)
         one_minute(&d);
@@ -474,11 +515,19 @@ static const struct expectation {
     {"tenant21.example", CAUSE_NONE, 0, SURGE_SPOOFING, STORM_AT, 3},
     {"tenant31/erp", CAUSE_SPAM_SHARE, PATTERN_HIGH_RISK, 0, ROGUE_AT, 3},
     {"tenant31/erp", CAUSE_NONE, 0, SURGE_SERVER, ROGUE_AT, 5},
+    {"manyhands@tenant14.example", CAUSE_NETWORK, PATTERN_HIGH_RISK, 0, MANY_AT, 8},
+    {"neverused@tenant15.example", CAUSE_DESTINATIONS, PATTERN_ALERT, 0, NEVER_AT, 5},
+    {"neverused@tenant15.example", CAUSE_DESTINATIONS, PATTERN_HIGH_RISK, 0, NEVER_AT, 5},
+    {"slowly@tenant16.example", CAUSE_NETWORK, PATTERN_HIGH_RISK, 0, SLOW_AT, 6 * 60},
+    {"tenant41", CAUSE_SPAM_SHARE, PATTERN_ALERT, 0, LEAK_AT, 2},
+    {"leaked0@tenant41.example", CAUSE_SPAM_SHARE, PATTERN_HIGH_RISK, 0, LEAK_AT, 12},
+    {"leaked199@tenant41.example", CAUSE_SPAM_SHARE, PATTERN_HIGH_RISK, 0, LEAK_AT, 12},
 };
 
 static bool is_guilty(const char *name) {
     return strstr(name, "hacked") || strstr(name, "quiet") || strstr(name, "harvest") ||
-           strstr(name, "tenant31") || strstr(name, "tenant21.");
+           strstr(name, "tenant31") || strstr(name, "tenant21.") || strstr(name, "tenant14.") ||
+           strstr(name, "tenant15.") || strstr(name, "tenant16.") || strstr(name, "tenant41");
 }
 
 static int64_t first_of(const struct day *d, const struct expectation *e) {
@@ -502,6 +551,15 @@ static void check_day(const struct day *d) {
             fail_msg("%s: cause %d, action %d", d->notes[i].name, d->notes[i].cause, d->notes[i].action);
     assert_int_equal(d->refused_innocent, 0);
     assert_int_equal(d->risky_innocent, 0);
+    /* Of the leaked accounts all are found and stopped, within the half hour. */
+    unsigned suspicious = 0, restricted = 0;
+    for (size_t i = 0; i < d->note_count; i++) {
+        bool leaked = strstr(d->notes[i].name, "leaked") && d->notes[i].cause == CAUSE_SPAM_SHARE;
+        suspicious += leaked && d->notes[i].action == PATTERN_HIGH_RISK;
+        restricted += leaked && d->notes[i].action == PATTERN_RESTRICT_TODAY;
+    }
+    assert_int_equal(suspicious, LEAKED);
+    assert_true(restricted >= LEAKED * 3 / 4);
     const struct sender_state *s;
     struct str name;
     for (size_t at = 0; sender_book_next(limit_desk_book(d->desk), &at, &name, &s);)
@@ -517,6 +575,8 @@ static void report(const struct day *d) {
                   d->refused, d->snapshot.len / 1024);
     for (size_t i = 0; i < d->note_count; i++) {
         const struct note *n = &d->notes[i];
+        if (strstr(n->name, "leaked") && strcmp(n->name, "leaked0@tenant41.example") != 0)
+            continue;
         print_message("%02lld:%02lld %s: %s, action %d\n", (long long)n->minute / 60,
                       (long long)n->minute % 60, n->name,
                       n->cause ? sender_cause_word(n->cause) : surge_cause_word(n->surge), n->action);
