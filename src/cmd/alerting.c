@@ -1,8 +1,8 @@
 #include "cmd/alerting.h"
 
+#include "acceptance/notice.h"
 #include "alert/alerts.h"
 #include "alert/history.h"
-#include "flow/notice.h"
 #include "rt/fiber.h"
 
 int alerting_open(struct daemon *d, struct str *ret_why) {

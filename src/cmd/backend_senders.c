@@ -3,8 +3,8 @@
 #include "cmd/senders.h"
 
 #include "alert/alert.h"
-#include "flow/suspicion.h"
 #include "policy/limit_policy.h"
+#include "suspicion/suspicion.h"
 #include <stdlib.h>
 
 struct asking {
@@ -79,8 +79,8 @@ static void add_counts(struct api_sender *out, const struct sender_counts *c) {
 /* What detection knows; of who is restricted for what it found the counts of that moment stay. */
 static void add_pattern(struct asking *a, enum sender_kind kind, struct api_sender *out) {
     struct sender_counts counts;
-    bool known = suspicion_counts(&a->daemon->flow, (enum pattern_kind)kind, out->name, a->arena, &counts,
-                                  &out->suspicion);
+    bool known = suspicion_counts(a->daemon->flow.suspicion, (enum pattern_kind)kind, out->name, a->arena,
+                                  &counts, &out->suspicion);
     bool restricted = str_starts(out->state, STR("restricted"));
     if (known && (!restricted || !out->mail))
         add_counts(out, &counts);
@@ -105,17 +105,18 @@ static void add_inherited(struct asking *a, struct api_sender *out) {
     for (size_t i = 0; i < sizeof whom / sizeof *whom && !out->suspicion.len; i++) {
         struct str reason = STR("");
         if (whom[i].name.len)
-            suspicion_counts(&a->daemon->flow, whom[i].kind, whom[i].name, a->arena, &counts, &reason);
+            suspicion_counts(a->daemon->flow.suspicion, whom[i].kind, whom[i].name, a->arena, &counts,
+                             &reason);
         if (reason.len)
             out->suspicion = str_printf(a->arena, "of the %s: %.*s", whom[i].word, STR_FMT(reason));
     }
 }
 
-/* Those of whom sending.h knows nothing. */
+/* Those of whom limits/sending.h knows nothing. */
 static void list_suspects(struct asking *a, struct str only, const struct sending_entry *known, size_t count,
                           void (*row)(void *, const struct api_sender *), void *to) {
     struct suspicion_entry *entries;
-    size_t suspects = suspicion_list(&a->daemon->flow, a->arena, &entries);
+    size_t suspects = suspicion_list(a->daemon->flow.suspicion, a->arena, &entries);
     for (size_t i = 0; i < suspects; i++) {
         const struct suspicion_entry *e = &entries[i];
         struct sender_state state = {.kind = (enum sender_kind)e->kind};
@@ -249,8 +250,8 @@ static int apply(struct asking *a, const struct senders_one *one, const struct a
         buf_printf(ret_why, "%.*s is restricted already", STR_FMT(one->name.whole));
         return SLUICE_EEXISTS;
     case API_SENDER_RELEASE: {
-        bool suspicious =
-            suspicion_release(&a->daemon->flow, (enum pattern_kind)one->name.kind, one->name.whole, 0);
+        bool suspicious = suspicion_release(a->daemon->flow.suspicion, (enum pattern_kind)one->name.kind,
+                                            one->name.whole, 0);
         if (sending_release(a->from.sending, one->name.kind, one->name.whole, change->by)) {
             alert_over(a, one);
             return 0;
@@ -265,7 +266,7 @@ static int apply(struct asking *a, const struct senders_one *one, const struct a
         break;
     }
     if (change->until > a->from.now)
-        suspicion_release(&a->daemon->flow, (enum pattern_kind)one->name.kind, one->name.whole,
+        suspicion_release(a->daemon->flow.suspicion, (enum pattern_kind)one->name.kind, one->name.whole,
                           change->until);
     sending_allow(a->from.sending, one->name.kind, one->name.whole, change->until, change->by);
     if (sender_is_restricted(&one->state, a->from.now))
@@ -303,7 +304,7 @@ static int change_one(void *arg, const struct api_sender_change *change,
 
 void daemon_pattern_metrics(struct daemon *d, void (*add)(void *, const struct api_metric *), void *to) {
     struct suspicion_stats s;
-    suspicion_stats(&d->flow, &s);
+    suspicion_stats(d->flow.suspicion, &s);
     const struct api_metric metrics[] = {
         {"sluice_detection_subjects", "senders, connectors, tenants and forwards whose pattern is kept",
          false, NULL, STR_NULL, (double)s.subjects},

@@ -3,7 +3,7 @@
 #pragma once
 #include "api/api.h"
 #include "flow/flow.h"
-#include "flow/intake.h"
+#include "intake/intake.h"
 #include "rt/net.h"
 
 enum { DAEMON_LISTENERS_MAX = 64, DAEMON_TLS_MAX = 256 };

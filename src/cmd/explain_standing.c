@@ -4,8 +4,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "flow/suspicion.h"
 #include "mail/address.h"
+#include "suspicion/suspicion.h"
 #include <jansson.h>
 
 enum { ASK_MS = 10000 };

@@ -2,7 +2,7 @@
  */
 #pragma once
 #include "cmd/cli.h"
-#include "flow/explain.h"
+#include "explain/explain.h"
 #include "identity/strict.h"
 
 enum {

@@ -1,13 +1,13 @@
 #include "cmd/daemon.h"
 #include "cmd/watch_domains.h"
 
+#include "acceptance/judge.h"
 #include "alert/alerts.h"
 #include "base/clock.h"
-#include "flow/judge.h"
-#include "flow/suspicion.h"
 #include "policy/certificate.h"
 #include "rt/fiber.h"
 #include "rt/tls_peer.h"
+#include "suspicion/suspicion.h"
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -212,7 +212,7 @@ static void apply(struct daemon *d, struct settings *next, struct tls_context *t
     for (size_t i = 0; tls && i < d->listener_count; i++)
         d->listeners[i].tls = tls;
     judge_reload(&d->flow, next);
-    suspicion_reload(&d->flow, next);
+    suspicion_reload(d->flow.suspicion, next);
     settings_unref(d->settings);
     d->settings = next;
     arena_free(arena);

@@ -6,16 +6,16 @@
 #include "cmd/watch_domains.h"
 #include "cmd/watch_identity.h"
 
+#include "acceptance/allowance.h"
 #include "base/clock.h"
 #include "base/map.h"
-#include "flow/admission.h"
-#include "flow/allowance.h"
-#include "flow/deliver.h"
-#include "flow/settle.h"
-#include "flow/suspicion.h"
+#include "delivery/deliver.h"
+#include "delivery/settle.h"
+#include "intake/admission.h"
 #include "rt/fiber.h"
 #include "rt/stream.h"
 #include "scan/milter_health.h"
+#include "suspicion/suspicion.h"
 #include "trace/trace.h"
 #include <errno.h>
 #include <getopt.h>
@@ -288,6 +288,12 @@ static int open_alerts(struct daemon *d) {
     return alerting_open(d, &why) ? fail("alerts", str_c(d->arena, why)) : 0;
 }
 
+static void open_suspicion(struct daemon *d) {
+    const struct suspicion_options options = {
+        .rt = d->rt, .log = d->log, .sending = d->flow.sending, .alerts = d->flow.alerts};
+    d->flow.suspicion = suspicion_open(&options, d->settings);
+}
+
 static int open_domains(struct daemon *d) {
     struct str why;
     watch_identity_open(d);
@@ -314,11 +320,11 @@ static int open_rooms(struct daemon *d) {
     if (!error)
         error = open_sending(d);
     if (!error)
-        suspicion_open(&d->flow, d->settings);
-    if (!error)
         error = open_trace(d);
     if (!error)
         error = open_alerts(d);
+    if (!error)
+        open_suspicion(d);
     if (!error)
         error = open_domains(d);
     if (!error)
@@ -446,7 +452,7 @@ static void close_rooms(struct daemon *d) {
     api_free(d->api);
     queue_free(d->flow.queue);
     spool_close(d->flow.spool);
-    suspicion_close(&d->flow);
+    d->flow.suspicion = suspicion_close(d->flow.suspicion);
     sending_close(d->flow.sending);
     daemon_watch_close(d);
     watch_domains_close(d);

@@ -1,7 +1,7 @@
 /* flow.h - what the steps of the pipeline share: the rooms below, and each worker's own part.
  *
- * The pipeline (design, section 1) is intake.c (1-4), accept.c (5-7), deliver.c
- * (8-10), settle.c (11) and bounce.c. This header holds no step.
+ * The pipeline is intake/intake.c (who, and may they), acceptance/accept.c (up to the 250),
+ * delivery/deliver.c (to the receiver), delivery/settle.c and bounce.c (what became of it). No step is here.
  */
 #pragma once
 #include "base/log.h"
@@ -52,8 +52,8 @@ struct flow_worker {
     struct resolver *resolver;
     struct resolver_retired *retired; /* resolvers of earlier configurations (cmd/reload.c) */
     struct pool_state *health;        /* of the pools that this worker owns */
-    struct map *clients;              /* connections of the clients that it owns (admission.h) */
-    void *intakes;                    /* head of the list of its SMTP sessions (intake.c) */
+    struct map *clients;              /* connections of the clients that it owns (intake/admission.h) */
+    void *intakes;                    /* head of the list of its SMTP sessions (intake/intake.c) */
     struct flow_counters counters;
     int64_t trace_stuck_until; /* monotonic ms: the trace does not keep up, nobody waits for it */
     uint64_t random;           /* state of flow_random */
@@ -72,7 +72,7 @@ struct flow {
     struct scan_service *scan;      /* scan/scan.h; NULL in explain */
     struct sending *sending;        /* limits/sending.h */
     struct milter_service *milters; /* scan/milter_health.h */
-    struct suspicion *suspicion;    /* flow/suspicion.h; NULL in explain */
+    struct suspicion *suspicion;    /* suspicion/suspicion.h; NULL in explain */
     struct tls_context *client_tls;
     struct flow_worker *workers; /* rt_count() + 1: the last is the API's */
     _Atomic bool stopping;

@@ -27,7 +27,7 @@ struct domain_facts {
 struct classify_facts {
     enum verdict verdict;
     struct str verdict_why; /* "" : a sentence is made from the verdict */
-    struct str suspicion;   /* why its sender, connector or tenant is suspicious now (pattern.h); "" : not */
+    struct str suspicion;   /* why its sender, connector or tenant is suspicious now (detection); "" : not */
     bool unscanned_is_risk; /* of the verdict UNSCANNED: verdict { on-failure = high-risk } */
     bool null_reverse_path;
     bool delivery_report;
