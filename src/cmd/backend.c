@@ -1,9 +1,9 @@
 /* backend.c - what the API asks of the daemon: gathered from the owners, told in plain rows. */
 #include "cmd/backend.h"
 #include "cmd/alerting.h"
-#include "cmd/watch.h"
-#include "cmd/watch_domains.h"
-#include "cmd/watch_identity.h"
+#include "watch/watch.h"
+#include "watch/watch_domains.h"
+#include "watch/watch_identity.h"
 
 #include "acceptance/allowance.h"
 #include "acceptance/judge.h"
@@ -57,8 +57,8 @@ static void status(void *arg, void (*add)(void *, const char *, const char *, in
     add(to, "spool_failed_commits", NULL, (int64_t)spool.failed_commits);
     add(to, "spool_damages", NULL, (int64_t)spool.damages);
     daemon_senders_status(d, add, to);
-    watch_domains_status(d, arena, add, to);
-    watch_identity_status(d, arena, add, to);
+    watch_domains_status(d->domains, arena, add, to);
+    watch_identity_status(d->identity, arena, add, to);
     daemon_scanner_status(d, arena, add, to);
     daemon_milter_status(d, s, arena, add, to);
     alerting_status(d, add, to);
@@ -92,8 +92,8 @@ static void metrics(void *arg, void (*add)(void *, const struct api_metric *), v
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
         add(to, &gauges[i]);
     daemon_senders_metrics(d, add, to);
-    watch_domains_metrics(d, arena, add, to);
-    watch_identity_metrics(d, add, to);
+    watch_domains_metrics(d->domains, arena, add, to);
+    watch_identity_metrics(d->identity, add, to);
     daemon_scanner_metrics(d, arena, add, to);
     struct settings *s = flow_settings(&d->flow);
     daemon_milter_metrics(d, s, arena, add, to);
@@ -442,6 +442,26 @@ static int send_message(void *arg, const struct api_submission *in, struct trace
     return result.fate == OUTCOME_DONE ? 0 : result.fate == OUTCOME_LATER ? SLUICE_EBUSY : SLUICE_EDENIED;
 }
 
+static int domain_rows(void *arg, void (*row)(void *, const struct api_domain *), void *to,
+                       struct buf *ret_why) {
+    return watch_domains_list(((struct daemon *)arg)->domains, row, to, ret_why);
+}
+
+static int domain_add(void *arg, struct str tenant, struct str domain,
+                      void (*row)(void *, const struct api_domain *), void *to, struct buf *ret_why) {
+    return watch_domains_add(((struct daemon *)arg)->domains, tenant, domain, row, to, ret_why);
+}
+
+static int domain_verify(void *arg, const struct str *domains, size_t count,
+                         void (*row)(void *, const struct api_domain *), void *to, struct buf *ret_why) {
+    return watch_domains_verify(((struct daemon *)arg)->domains, domains, count, row, to, ret_why);
+}
+
+static int identity_rows(void *arg, void (*row)(void *, const struct api_fault *), void *to,
+                         struct buf *ret_why) {
+    return watch_identity_rows(((struct daemon *)arg)->identity, row, to, ret_why);
+}
+
 static int reload_now(void *arg, struct buf *ret_why) { return daemon_reload(arg, ret_why); }
 
 const struct api_backend daemon_backend = {
@@ -457,8 +477,8 @@ const struct api_backend daemon_backend = {
     .metrics = metrics,
     .alerts = alerting_list,
     .alert_test = alerting_test,
-    .domains = watch_domains_list,
-    .domain_add = watch_domains_add,
-    .domain_verify = watch_domains_verify,
-    .identity = watch_identity_rows,
+    .domains = domain_rows,
+    .domain_add = domain_add,
+    .domain_verify = domain_verify,
+    .identity = identity_rows,
 };

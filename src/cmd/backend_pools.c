@@ -2,7 +2,7 @@
 #include "cmd/backend.h"
 
 #include "base/clock.h"
-#include "cmd/watch.h"
+#include "watch/watch.h"
 
 enum { PAGE = 500 };
 
@@ -192,7 +192,7 @@ int backend_source(void *arg, const struct ip *ip, struct arena *arena, struct a
     ret->stays_listed = pool->stays_listed;
     ret->causes = causes_text(own ? own->causes : 0, arena);
     watch_show(d->watch, ip, arena, ret);
-    watch_history(d, s->trace_dir, ip, arena, ret);
+    watch_history(d->log, s->trace_dir, ip, arena, ret);
     settings_unref(s);
     return 0;
 }

@@ -1,7 +1,7 @@
 #include "base/error.h"
 #include "cmd/dkim.h"
 #include "cmd/dns.h"
-#include "cmd/planned.h"
+#include "settings/planned.h"
 #include "trace/text.h"
 #include <errno.h>
 #include <sys/wait.h>

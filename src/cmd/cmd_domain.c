@@ -2,9 +2,9 @@
 #include "base/error.h"
 #include "cmd/asking.h"
 #include "cmd/dkim.h"
-#include "cmd/domains.h"
-#include "cmd/planned.h"
 #include "identity/names.h"
+#include "settings/planned.h"
+#include "watch/domains.h"
 #include <jansson.h>
 #include <unistd.h>
 

@@ -1,7 +1,7 @@
 #include "cmd/explain_view.h"
 
-#include "cmd/domains.h"
-#include "cmd/planned.h"
+#include "settings/planned.h"
+#include "watch/domains.h"
 #include <errno.h>
 
 enum { MESSAGE_MAX = 64 << 20 };

@@ -20,7 +20,7 @@ struct daemon {
     struct notices *notices;   /* mails of alerts on their way (cmd/alerting.h) */
     const char *trace_dir;     /* as at the start */
     struct api *api;
-    struct watch *watch;               /* over the source addresses (watch.h) */
+    struct watch *watch;               /* over the source addresses (watch/watch.h) */
     struct intake_listener *listeners; /* one for each listener */
     size_t listener_count;
     struct net_acceptor **acceptors; /* one for each bound address */
@@ -36,8 +36,8 @@ struct daemon {
         int64_t changed[2];
         int64_t asks;                /* for certificates of clients */
     } tls_mark;                      /* of the files of the newest */
-    struct domain_watch *domains;    /* watch_domains.h */
-    struct identity_watch *identity; /* watch_identity.h */
+    struct domain_watch *domains;    /* watch/watch_domains.h */
+    struct identity_watch *identity; /* watch/watch_identity.h */
     bool reloading;
     int64_t started; /* wall ms */
     int done_fd;     /* eventfd: the drain has ended */
@@ -56,18 +56,6 @@ struct tls_context *daemon_open_tls(struct daemon *, const struct settings *, st
 
 /* For rt_at_end: the resolvers of all workers, retired ones too; `arg` is the daemon. */
 void daemon_close_resolvers(void *arg);
-
-/* A fiber of the API's worker, from start to end: watches over DKIM rotations (rotations.c); `arg` is the
- * daemon. */
-void daemon_watch_rotations(void *arg);
-/* What it holds in the old configuration stays held in the new one, until it has looked again. */
-void daemon_keep_holds(const struct settings *now, const struct settings *next);
-
-/* The watch over the source addresses. Opened when all rooms are, before the workers run; a fiber of the
- * API's worker, from start to end, whose `arg` is the daemon; closed when all fibers have ended. */
-void daemon_watch_open(struct daemon *);
-void daemon_watch_sources(void *arg);
-void daemon_watch_close(struct daemon *);
 
 /* Of the API's backend: backend_senders.c. */
 void daemon_senders_status(struct daemon *, void (*add)(void *, const char *, const char *, int64_t),

@@ -2,9 +2,7 @@
  */
 #pragma once
 #include "cmd/cli.h"
-#include "policy/rotation.h"
-#include "policy/tenant.h"
-#include "settings/settings.h"
+#include "settings/dkim_key_rows.h"
 
 enum { DKIM_CLI_TTL = 3600, DKIM_CLI_BITS = 2048 };
 
@@ -39,51 +37,10 @@ int dkim_rotation_save(struct cli *, int folder, struct str domain, const struct
 
 /* ---- dkim_rows.c: the keys of a configuration ---- */
 
-enum dkim_role {
-    DKIM_SIGNS,
-    DKIM_NEXT, /* signs from the switch on */
-    DKIM_KEEP, /* signed until the switch: the record stays for mail under way */
-    DKIM_OVER, /* the record may go */
-};
-
-#define DKIM_LIVE(X)                                                                                         \
-    X(OK, "ok")                                                                                              \
-    X(MISSING, "missing")                                                                                    \
-    X(DIFFERS, "differs")                                                                                    \
-    X(REVOKED, "revoked")                                                                                    \
-    X(FAILED, "DNS failed")
-
-enum dkim_live {
-#define X(name, text) DKIM_LIVE_##name,
-    DKIM_LIVE(X)
-#undef X
-};
-
-struct dkim_row {
-    const struct signing_domain *domain;
-    enum dkim_role role;
-    struct str selector, name; /* name: SELECTOR._domainkey.DOMAIN */
-    const char *file;
-    struct dkim_key *key; /* NULL: its file is gone (an old key) */
-    bool own;             /* the key is the row's */
-    struct str record;    /* what has to be in DNS; "" without a key */
-    /* of dkim_ask */
-    enum dkim_live live;
-    struct str what; /* for people */
-};
-
-struct dkim_rows {
-    struct dkim_row *rows;
-    size_t count;
-};
-
 /* Reads the configuration; USAGE: said. */
 int dkim_settings(struct cli *, struct settings **ret);
-/* The same in silence, for a normalised domain; none is fine. dkim_key_rows.c */
-void dkim_rows_collect(struct arena *, const struct settings *, struct str domain, struct dkim_rows *ret);
-/* `domain` "": of all. NO when there is none (said). */
+/* As dkim_rows_collect; NO when there is none (said). */
 int dkim_rows_of(struct cli *, const struct settings *, struct str domain, struct dkim_rows *ret);
-void dkim_rows_free(struct dkim_rows *);
 /* "signs", "next, signs from 2026-11-26 04:00 UTC", ... */
 struct str dkim_role_text(struct arena *, const struct dkim_row *);
 /* "RSA 2048", "Ed25519" */

@@ -1,5 +1,6 @@
 #include "cmd/daemon.h"
-#include "cmd/watch_domains.h"
+#include "watch/rotations.h"
+#include "watch/watch_domains.h"
 
 #include "acceptance/judge.h"
 #include "alert/alerts.h"
@@ -230,9 +231,9 @@ static int reload(struct daemon *d, struct buf *ret_why) {
         call.error = SLUICE_EINVALID;
     }
     if (!call.error)
-        call.error = watch_domains_prepare(d, call.next, ret_why);
+        call.error = watch_domains_prepare(d->domains, call.next, ret_why);
     if (!call.error) {
-        daemon_keep_holds(d->settings, call.next);
+        rotations_keep_holds(d->settings, call.next);
         call.error = swap_all(d, call.next, ret_why);
     }
     if (call.error) {

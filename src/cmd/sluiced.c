@@ -3,8 +3,10 @@
 #include "cmd/daemon.h"
 #include "cmd/notify.h"
 #include "cmd/privileges.h"
-#include "cmd/watch_domains.h"
-#include "cmd/watch_identity.h"
+#include "watch/rotations.h"
+#include "watch/watch.h"
+#include "watch/watch_domains.h"
+#include "watch/watch_identity.h"
 
 #include "acceptance/allowance.h"
 #include "base/clock.h"
@@ -296,8 +298,10 @@ static void open_suspicion(struct daemon *d) {
 
 static int open_domains(struct daemon *d) {
     struct str why;
-    watch_identity_open(d);
-    return watch_domains_open(d, &why) ? fail("domains", str_c(d->arena, why)) : 0;
+    d->identity = watch_identity_open(&d->flow, d->settings, d->arena);
+    return watch_domains_open(&d->flow, d->settings, d->arena, &why, &d->domains)
+               ? fail("domains", str_c(d->arena, why))
+               : 0;
 }
 
 static int open_rooms(struct daemon *d) {
@@ -328,23 +332,24 @@ static int open_rooms(struct daemon *d) {
     if (!error)
         error = open_domains(d);
     if (!error)
-        daemon_watch_open(d); /* what rests is known before anything can leave */
+        d->watch =
+            watch_open(&d->flow, d->settings, d->arena); /* what rests is known before anything can leave */
     return error ? error : open_api(d);
 }
 
-static void start_watch(void *d) {
-    if (fiber_start(daemon_watch_sources, d) != 0)
-        log_event(((struct daemon *)d)->log, LOG_ERROR,
-                  "nobody watches the source addresses: no room for a fiber", NULL);
-    if (fiber_start(daemon_watch_rotations, d) != 0)
-        log_event(((struct daemon *)d)->log, LOG_ERROR, "nobody watches DKIM rotations: no room for a fiber",
-                  NULL);
+static void start_watch(void *arg) {
+    struct daemon *d = arg;
+    if (fiber_start(watch_sources, d->watch) != 0)
+        log_event(d->log, LOG_ERROR, "nobody watches the source addresses: no room for a fiber", NULL);
+    if (fiber_start(watch_rotations, &d->flow) != 0)
+        log_event(d->log, LOG_ERROR, "nobody watches DKIM rotations: no room for a fiber", NULL);
 }
 
-static void start_domains(void *d) {
-    if (fiber_start(watch_domains, d) != 0 || fiber_start(watch_identity, d) != 0)
-        log_event(((struct daemon *)d)->log, LOG_ERROR,
-                  "nobody watches the tenants' domains, or the DNS: no room for a fiber", NULL);
+static void start_domains(void *arg) {
+    struct daemon *d = arg;
+    if (fiber_start(watch_domains, d->domains) != 0 || fiber_start(watch_identity, d->identity) != 0)
+        log_event(d->log, LOG_ERROR, "nobody watches the tenants' domains, or the DNS: no room for a fiber",
+                  NULL);
 }
 
 static int start(struct daemon *d) {
@@ -454,9 +459,9 @@ static void close_rooms(struct daemon *d) {
     spool_close(d->flow.spool);
     d->flow.suspicion = suspicion_close(d->flow.suspicion);
     sending_close(d->flow.sending);
-    daemon_watch_close(d);
-    watch_domains_close(d);
-    watch_identity_close(d);
+    d->watch = watch_close(d->watch);
+    d->domains = watch_domains_close(d->domains);
+    d->identity = watch_identity_close(d->identity);
     alerting_close(d);
     milter_service_free(d->flow.milters);
     trace_free(d->flow.trace);

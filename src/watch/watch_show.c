@@ -1,7 +1,7 @@
 /* What the watch knows, for `sluice source`, `sluice status` and the metrics. */
 #include "alert/history.h"
 #include "base/clock.h"
-#include "cmd/watch.h"
+#include "watch/watch.h"
 
 /* ---- counts ---- */
 
@@ -169,7 +169,7 @@ static void read_history(void *arg) {
         h->error = error;
 }
 
-void watch_history(struct daemon *d, const char *trace_dir, const struct ip *ip, struct arena *arena,
+void watch_history(struct log *log, const char *trace_dir, const struct ip *ip, struct arena *arena,
                    struct api_source_detail *ret) {
     char text[IP_TEXT_SIZE];
     struct history h = {.folder = trace_dir, .ip = ip, .arena = arena};
@@ -178,7 +178,7 @@ void watch_history(struct daemon *d, const char *trace_dir, const struct ip *ip,
     h.events = arena_array(arena, struct api_source_event, EVENTS_MOST);
     offload(read_history, &h);
     if (h.error)
-        log_event(d->log, LOG_WARNING, "the history of a source address can't be read", "error",
+        log_event(log, LOG_WARNING, "the history of a source address can't be read", "error",
                   error_text(h.error), NULL);
     struct api_source_change *changes = arena_array(arena, struct api_source_change, h.change_count);
     for (size_t i = 0; i < h.change_count; i++) {

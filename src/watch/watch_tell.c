@@ -1,7 +1,7 @@
 /* What the watch says: to the workers what rests and why, to people what happened. */
 #include "alert/alert.h"
 #include "base/clock.h"
-#include "cmd/watch.h"
+#include "watch/watch.h"
 #include <stdlib.h>
 
 bool watch_listed(const struct watch *w, const struct watch_target *t, size_t list,
@@ -42,7 +42,7 @@ static void set(struct watch *w, struct watch_target *t, enum watch_tells what, 
     size_t *out = &w->out[t->pool - w->settings->pools->pools];
     if (str_eq(reason, str_of(t->reasons[what])))
         return;
-    flow_source_tell(&w->daemon->flow, &t->ip, CAUSES[what], reason);
+    flow_source_tell(w->flow, &t->ip, CAUSES[what], reason);
     *out -= watch_out(t);
     free(t->reasons[what]);
     t->reasons[what] = reason.len ? strndup(reason.at, reason.len) : NULL;
@@ -80,20 +80,20 @@ void watch_tell(struct watch *w, struct watch_target *t) {
 void watch_tell_again(struct watch *w, const struct watch_target *t) {
     for (int i = 0; i < 2; i++)
         if (t->reasons[i])
-            flow_source_tell(&w->daemon->flow, &t->ip, CAUSES[i], str_of(t->reasons[i]));
+            flow_source_tell(w->flow, &t->ip, CAUSES[i], str_of(t->reasons[i]));
 }
 
 void watch_drop(struct watch *w, struct watch_target *t) {
     char ip[IP_TEXT_SIZE];
     for (int i = 0; i < 2; i++) {
         if (t->alerts[i])
-            alert_raise(w->daemon->flow.alerts,
+            alert_raise(w->flow->alerts,
                         &(struct alert){.kind = KINDS[i],
                                         .subject = str_of(ip_text(&t->ip, ip)),
                                         .text = STR("The address is no longer one of this node."),
                                         .over = true});
         if (t->reasons[i]) /* in case it comes again */
-            flow_source_tell(&w->daemon->flow, &t->ip, CAUSES[i], STR(""));
+            flow_source_tell(w->flow, &t->ip, CAUSES[i], STR(""));
         t->alerts[i] = false;
     }
 }
@@ -126,7 +126,7 @@ static void raise(struct watch *w, struct watch_target *t, enum watch_tells what
     t->beyond[what] = beyond;
     if (beyond || (alert->over && !open))
         return;
-    alert_raise(w->daemon->flow.alerts, alert);
+    alert_raise(w->flow->alerts, alert);
     w->own_alerts[what] += (size_t)!alert->over - (size_t)open;
     t->alerts[what] = !alert->over;
 }
@@ -146,7 +146,7 @@ void watch_alert_shared(struct watch *w) {
                                "delegated, a network that is listed. sluice source lists them, sluice source "
                                "show IP says all of one.");
         if (!alert.over || w->shared_alert[i])
-            alert_raise(w->daemon->flow.alerts, &alert);
+            alert_raise(w->flow->alerts, &alert);
         w->shared_alert[i] = !alert.over;
     }
     arena_free(arena);

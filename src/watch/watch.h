@@ -5,7 +5,8 @@
  * what is believed in <state>/watch.json. Opened before the workers run, so that no restart wakes anybody.
  */
 #pragma once
-#include "cmd/daemon.h"
+#include "api/api.h"
+#include "flow/flow.h"
 #include "identity/blocklist.h"
 #include "identity/gate.h"
 #include "identity/watch_history.h"
@@ -26,7 +27,7 @@ enum watch_tells { WATCH_LISTED, WATCH_UNCONFIRMED };
 enum watch_said { WATCH_SAID_NOTHING, WATCH_SAID_BELIEVED, WATCH_SAID_PARTLY, WATCH_SAID_NOT };
 
 struct watch {
-    struct daemon *daemon;
+    struct flow *flow;
     struct settings *settings; /* lists and pools below are its */
     struct gate *gate;
     struct blocklist_watch *lists; /* NULL: none are watched */
@@ -55,6 +56,15 @@ struct watch {
     struct buf changes; /* lines for the history that wait to be written */
     bool silent;        /* what is told is nothing new */
 };
+
+/* ---- watch.c ---- */
+
+/* When all rooms are open, before the workers run. What it writes in the arena lives as long as it. */
+struct watch *watch_open(struct flow *, struct settings *, struct arena *);
+/* A fiber of the API's worker, from start to end; `arg` is the watch. */
+void watch_sources(void *arg);
+/* When all fibers have ended. NULL is fine; returns NULL. */
+struct watch *watch_close(struct watch *);
 
 /* ---- watch_adopt.c ---- */
 
@@ -99,5 +109,5 @@ void watch_metrics(const struct watch *, void (*add)(void *, const struct api_me
 int64_t watch_listings(const struct watch *, const struct ip *, struct arena *, struct str *ret_names);
 /* FCrDNS and lists of an address; and, from the store of alerts, its history. Copied into the arena. */
 void watch_show(const struct watch *, const struct ip *, struct arena *, struct api_source_detail *ret);
-void watch_history(struct daemon *, const char *trace_dir, const struct ip *, struct arena *,
+void watch_history(struct log *, const char *trace_dir, const struct ip *, struct arena *,
                    struct api_source_detail *ret);

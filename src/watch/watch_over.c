@@ -2,8 +2,8 @@
  * is no tenant's, or that no longer has to be verified. */
 #include "alert/alert.h"
 #include "alert/history.h"
-#include "cmd/watch_domains.h"
 #include "rt/fiber.h"
+#include "watch/watch_domains.h"
 
 #define OWNERSHIP_PREFIX "_sluice."
 
@@ -39,17 +39,17 @@ static bool still_asked(const struct settings *s, const struct open_alert *a) {
     return s->ownership.verify && tenant && str_eq(tenant->name, a->tenant);
 }
 
-void watch_end_unasked(struct daemon *d, const struct settings *s) {
+void watch_end_unasked(struct flow *flow, const struct settings *s) {
     struct reading reading = {.folder = s->trace_dir, .arena = arena_new(0)};
     offload(read_offloaded, &reading);
     const struct open_alert *at = (const void *)reading.alerts.at;
     for (size_t i = 0; i < reading.alerts.len / sizeof *at; i++)
         if (!still_asked(s, &at[i]))
-            alert_raise(d->flow.alerts, &(struct alert){.kind = ALERT_IDENTITY_FAULT,
-                                                        .subject = at[i].subject,
-                                                        .tenant = at[i].tenant,
-                                                        .text = STR("It is no longer asked for."),
-                                                        .over = true});
+            alert_raise(flow->alerts, &(struct alert){.kind = ALERT_IDENTITY_FAULT,
+                                                      .subject = at[i].subject,
+                                                      .tenant = at[i].tenant,
+                                                      .text = STR("It is no longer asked for."),
+                                                      .over = true});
     buf_free(&reading.alerts);
     arena_free(reading.arena);
 }

@@ -1,9 +1,9 @@
-#include "cmd/watch_domains.h"
+#include "watch/watch_domains.h"
 #include "alert/alert.h"
 #include "base/clock.h"
-#include "cmd/domains.h"
-#include "cmd/fresh_resolver.h"
 #include "rt/fiber.h"
+#include "watch/domains.h"
+#include "watch/fresh_resolver.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -19,7 +19,7 @@ enum {
 };
 
 struct domain_watch {
-    struct daemon *daemon;
+    struct flow *flow;
     struct domains domains;
     const struct settings *seen; /* only compared: the old one may be gone */
     int64_t next;                /* monotonic ms */
@@ -41,15 +41,16 @@ static int open_waiting(const struct settings *s, struct arena *arena, struct st
     return error;
 }
 
-int watch_domains_open(struct daemon *d, struct str *ret_why) {
+int watch_domains_open(struct flow *flow, const struct settings *s, struct arena *arena, struct str *ret_why,
+                       struct domain_watch **ret) {
     struct domain_watch *w = xcalloc(1, sizeof *w);
     struct str damage, why;
-    w->daemon = d;
+    w->flow = flow;
     pthread_mutex_init(&w->writing, NULL);
-    int error = open_waiting(d->settings, d->arena, &damage, ret_why, &w->domains);
+    int error = open_waiting(s, arena, &damage, ret_why, &w->domains);
     if (!error) {
-        error = domains_secret(&w->domains, d->settings, true, d->arena, &why);
-        if (error && d->settings->ownership.verify)
+        error = domains_secret(&w->domains, s, true, arena, &why);
+        if (error && s->ownership.verify)
             *ret_why = why;
         else
             error = 0;
@@ -60,12 +61,12 @@ int watch_domains_open(struct daemon *d, struct str *ret_why) {
         return error;
     }
     if (damage.len)
-        log_event(d->log, LOG_ERROR, "ALARM: what is known of the tenants' domains is damaged", "why",
-                  str_c(d->arena, damage), NULL);
+        log_event(flow->log, LOG_ERROR, "ALARM: what is known of the tenants' domains is damaged", "why",
+                  str_c(arena, damage), NULL);
     w->unwritten = damage.len > 0;
-    w->seen = d->settings;
-    d->domains = w;
-    d->flow.ownership = w->domains.table;
+    w->seen = s;
+    flow->ownership = w->domains.table;
+    *ret = w;
     return 0;
 }
 
@@ -76,7 +77,7 @@ static void write_locked(struct domain_watch *w, struct arena *arena) {
         return;
     bool failed = ownership_write(w->domains.table, w->domains.file, arena, &why) != 0;
     if (failed && !w->unwritten)
-        log_event(w->daemon->log, LOG_ERROR, "what is known of the tenants' domains can't be written", "why",
+        log_event(w->flow->log, LOG_ERROR, "what is known of the tenants' domains can't be written", "why",
                   str_c(arena, why), NULL);
     w->unwritten = failed;
 }
@@ -87,16 +88,17 @@ static void write_out(struct domain_watch *w, struct arena *arena) {
     pthread_mutex_unlock(&w->writing);
 }
 
-void watch_domains_close(struct daemon *d) {
-    if (!d->domains)
-        return;
+struct domain_watch *watch_domains_close(struct domain_watch *w) {
+    if (!w)
+        return NULL;
     struct arena *arena = arena_new(0);
-    write_out(d->domains, arena);
+    write_out(w, arena);
     arena_free(arena);
-    domains_close(&d->domains->domains);
-    pthread_mutex_destroy(&d->domains->writing);
-    free(d->domains);
-    d->domains = NULL, d->flow.ownership = NULL;
+    domains_close(&w->domains);
+    pthread_mutex_destroy(&w->writing);
+    w->flow->ownership = NULL;
+    free(w);
+    return NULL;
 }
 
 struct write_call {
@@ -140,23 +142,23 @@ static bool is_lost(const struct ownership_fact *f) { return f->state == OWNERSH
 static void noted(void *ctx, const struct ownership_fact *f, enum ownership_finding found, bool changed) {
     struct domain_watch *w = ctx;
     struct arena *arena = arena_new(0);
-    struct settings *s = flow_settings(&w->daemon->flow);
+    struct settings *s = flow_settings(w->flow);
     struct str token = ownership_token_of(w->domains.table, arena, f->tenant, f->domain);
     struct str name = ownership_name(arena, f->domain);
     struct alert alert = {.kind = ALERT_IDENTITY_FAULT, .subject = name, .tenant = f->tenant};
     if (changed)
-        log_event(w->daemon->log, is_lost(f) ? LOG_WARNING : LOG_INFO, "domain ownership", "tenant",
+        log_event(w->flow->log, is_lost(f) ? LOG_WARNING : LOG_INFO, "domain ownership", "tenant",
                   str_c(arena, f->tenant), "domain", str_c(arena, f->domain), "state",
                   ownership_state_text(f->state), "why", f->why.len ? str_c(arena, f->why) : NULL, NULL);
     if (found == OWNERSHIP_FOUND) {
         alert.over = true;
         alert.text = str_printf(arena, "the ownership token of %.*s is there", STR_FMT(f->domain));
-        alert_raise(w->daemon->flow.alerts, &alert);
+        alert_raise(w->flow->alerts, &alert);
     } else if (found == OWNERSHIP_ABSENT && (f->misses >= MISSES_TO_TELL || is_lost(f))) {
         alert.text = story_of(f, f->missing + s->ownership.grace_ms, arena);
         alert.advice = str_printf(arena, "put: %.*s. TXT \"%.*s\"; then: sluice domain verify %.*s",
                                   STR_FMT(name), STR_FMT(token), STR_FMT(f->domain));
-        alert_raise(w->daemon->flow.alerts, &alert);
+        alert_raise(w->flow->alerts, &alert);
     }
     settings_unref(s);
     arena_free(arena);
@@ -216,7 +218,7 @@ static void look(struct domain_watch *w, const struct settings *s) {
         ownership_keep(w->domains.table, listed, count);
         count = due_of(w, s, all, count, arena);
         if (count && ask(w, s, all, count, ROUND_FIBERS, ROUND_PAUSE_MS, arena, &why) != 0)
-            log_event(w->daemon->log, LOG_ERROR, "the tenants' domains can't be asked for", "why",
+            log_event(w->flow->log, LOG_ERROR, "the tenants' domains can't be asked for", "why",
                       str_c(arena, why), NULL);
     }
     arena_free(arena);
@@ -244,10 +246,10 @@ static int use_secret(struct domain_watch *w, const struct settings *s, bool mak
     return call.error;
 }
 
-int watch_domains_prepare(struct daemon *d, const struct settings *next, struct buf *ret_why) {
+int watch_domains_prepare(struct domain_watch *w, const struct settings *next, struct buf *ret_why) {
     struct arena *arena = arena_new(0);
     struct str why;
-    int error = next->ownership.verify ? use_secret(d->domains, next, true, arena, &why) : 0;
+    int error = next->ownership.verify ? use_secret(w, next, true, arena, &why) : 0;
     if (error)
         buf_printf(ret_why, "tenants: %.*s\n", STR_FMT(why));
     arena_free(arena);
@@ -258,21 +260,21 @@ static void reloaded(struct domain_watch *w, const struct settings *s) {
     struct arena *arena = arena_new(0);
     struct str why;
     if (use_secret(w, s, s->ownership.verify, arena, &why) != 0 && s->ownership.verify)
-        log_event(w->daemon->log, LOG_ERROR, "no domain can be verified: there is no secret", "why",
+        log_event(w->flow->log, LOG_ERROR, "no domain can be verified: there is no secret", "why",
                   str_c(arena, why), NULL);
     arena_free(arena);
 }
 
 void watch_domains(void *arg) {
-    struct domain_watch *w = ((struct daemon *)arg)->domains;
+    struct domain_watch *w = arg;
     bool first = true;
     do {
-        struct settings *s = flow_settings(&w->daemon->flow);
+        struct settings *s = flow_settings(w->flow);
         bool changed = s != w->seen;
         if (changed)
             reloaded(w, s);
         if (changed || first)
-            watch_end_unasked(arg, s);
+            watch_end_unasked(w->flow, s);
         first = false;
         if (changed || clock_mono_ms() >= w->next) {
             look(w, s);
@@ -296,10 +298,9 @@ static void rows(struct domain_watch *w, const struct settings *s, const struct 
     }
 }
 
-int watch_domains_list(void *arg, void (*row)(void *, const struct api_domain *), void *to,
+int watch_domains_list(struct domain_watch *w, void (*row)(void *, const struct api_domain *), void *to,
                        struct buf *ret_why) {
-    struct domain_watch *w = ((struct daemon *)arg)->domains;
-    struct settings *s = flow_settings(&w->daemon->flow);
+    struct settings *s = flow_settings(w->flow);
     struct arena *arena = arena_new(0);
     struct domains_one *all;
     struct str why;
@@ -312,10 +313,9 @@ int watch_domains_list(void *arg, void (*row)(void *, const struct api_domain *)
     return 0;
 }
 
-int watch_domains_add(void *arg, struct str tenant, struct str domain,
+int watch_domains_add(struct domain_watch *w, struct str tenant, struct str domain,
                       void (*row)(void *, const struct api_domain *), void *to, struct buf *ret_why) {
-    struct domain_watch *w = ((struct daemon *)arg)->domains;
-    struct settings *s = flow_settings(&w->daemon->flow);
+    struct settings *s = flow_settings(w->flow);
     struct arena *arena = arena_new(0);
     struct domains_one one;
     struct str why;
@@ -332,10 +332,9 @@ int watch_domains_add(void *arg, struct str tenant, struct str domain,
     return error == SLUICE_ENOTFOUND || error == SLUICE_ESYNTAX ? SLUICE_EINVALID : error;
 }
 
-int watch_domains_verify(void *arg, const struct str *domains, size_t count,
+int watch_domains_verify(struct domain_watch *w, const struct str *domains, size_t count,
                          void (*row)(void *, const struct api_domain *), void *to, struct buf *ret_why) {
-    struct domain_watch *w = ((struct daemon *)arg)->domains;
-    struct settings *s = flow_settings(&w->daemon->flow);
+    struct settings *s = flow_settings(w->flow);
     struct arena *arena = arena_new(0);
     struct domains_one *list;
     struct str why;
@@ -359,34 +358,34 @@ int watch_domains_verify(void *arg, const struct str *domains, size_t count,
 
 enum { STATES = OWNERSHIP_VERIFIED + 1 };
 
-static void count_states(struct daemon *d, struct arena *arena, size_t counts[STATES]) {
-    const struct settings *s = flow_here(&d->flow)->settings;
+static void count_states(const struct domain_watch *w, struct arena *arena, size_t counts[STATES]) {
+    const struct settings *s = flow_here(w->flow)->settings;
     struct domains_one *all;
     struct str why;
     size_t count = 0;
     if (domains_select(s, NULL, 0, arena, &why, &all, &count) != 0)
         return;
     for (size_t i = 0; i < count; i++)
-        counts[ownership_state_of(d->flow.ownership, all[i].tenant, all[i].domain)]++;
+        counts[ownership_state_of(w->flow->ownership, all[i].tenant, all[i].domain)]++;
 }
 
-void watch_domains_status(struct daemon *d, struct arena *arena,
+void watch_domains_status(const struct domain_watch *w, struct arena *arena,
                           void (*add)(void *, const char *, const char *, int64_t), void *to) {
     size_t counts[STATES] = {0};
-    if (!flow_here(&d->flow)->settings->ownership.verify)
+    if (!flow_here(w->flow)->settings->ownership.verify)
         return;
-    count_states(d, arena, counts);
+    count_states(w, arena, counts);
     add(to, "domains_verified", NULL, (int64_t)counts[OWNERSHIP_VERIFIED]);
     add(to, "domains_unverified", NULL, (int64_t)counts[OWNERSHIP_UNVERIFIED]);
     add(to, "domains_unknown", NULL, (int64_t)counts[OWNERSHIP_UNKNOWN]);
 }
 
-void watch_domains_metrics(struct daemon *d, struct arena *arena,
+void watch_domains_metrics(const struct domain_watch *w, struct arena *arena,
                            void (*add)(void *, const struct api_metric *), void *to) {
     size_t counts[STATES] = {0};
-    if (!flow_here(&d->flow)->settings->ownership.verify)
+    if (!flow_here(w->flow)->settings->ownership.verify)
         return;
-    count_states(d, arena, counts);
+    count_states(w, arena, counts);
     for (int state = 0; state < STATES; state++)
         add(to, &(struct api_metric){"sluice_domains",
                                      "the tenants' domains, by what is known of their ownership", false,

@@ -1,4 +1,4 @@
-#include "cmd/fresh_resolver.h"
+#include "watch/fresh_resolver.h"
 #include "rt/fiber.h"
 
 /* ---- made and freed on the loop: a fiber's stack is too small ---- */

@@ -1,4 +1,4 @@
-#include "cmd/domains.h"
+#include "watch/domains.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "mail/address.h"

@@ -1,11 +1,11 @@
-#include "cmd/watch_identity.h"
+#include "watch/watch_identity.h"
 #include "alert/alert.h"
 #include "base/clock.h"
 #include "base/map.h"
-#include "cmd/fresh_resolver.h"
-#include "cmd/planned.h"
 #include "identity/faults.h"
 #include "rt/fiber.h"
+#include "settings/planned.h"
+#include "watch/fresh_resolver.h"
 #include <stdlib.h>
 
 enum {
@@ -23,7 +23,7 @@ enum {
 };
 
 struct identity_watch {
-    struct daemon *daemon;
+    struct flow *flow;
     const char *file;
     const struct settings *seen; /* only compared: the old one may be gone */
     int64_t next;                /* monotonic ms */
@@ -37,28 +37,28 @@ static const char *const NEVER = "never";
 
 /* ---- the beginning and the end ---- */
 
-void watch_identity_open(struct daemon *d) {
+struct identity_watch *watch_identity_open(struct flow *flow, const struct settings *s, struct arena *arena) {
     struct identity_watch *w = xcalloc(1, sizeof *w);
     struct str why;
-    w->daemon = d;
-    w->file = str_printf(d->arena, "%s/faults.json", d->settings->identity_dir).at;
+    w->flow = flow;
+    w->file = str_printf(arena, "%s/faults.json", s->identity_dir).at;
     w->told = map_new(true), w->looked = map_new(true);
-    d->flow.faults = faults_new();
-    d->identity = w;
-    int error = faults_read(d->flow.faults, w->file, d->arena, &why);
+    flow->faults = faults_new();
+    int error = faults_read(flow->faults, w->file, arena, &why);
     if (error && error != SLUICE_ENOTFOUND)
-        log_event(d->log, LOG_WARNING, "what was known of the DNS can't be read, it is asked anew", "why",
-                  str_c(d->arena, why), NULL);
+        log_event(flow->log, LOG_WARNING, "what was known of the DNS can't be read, it is asked anew", "why",
+                  str_c(arena, why), NULL);
+    return w;
 }
 
-void watch_identity_close(struct daemon *d) {
-    if (!d->identity)
-        return;
-    map_free(d->identity->told), map_free(d->identity->looked);
-    arena_free(d->identity->arena);
-    free(d->identity);
-    d->flow.faults = faults_free(d->flow.faults);
-    d->identity = NULL;
+struct identity_watch *watch_identity_close(struct identity_watch *w) {
+    if (!w)
+        return NULL;
+    map_free(w->told), map_free(w->looked);
+    arena_free(w->arena);
+    w->flow->faults = faults_free(w->flow->faults);
+    free(w);
+    return NULL;
 }
 
 /* ---- alerts: one for each subject, or for each fault that many have ---- */
@@ -88,12 +88,12 @@ static bool is_told(const struct fault *f) {
 static void tell_one(struct telling *t, struct str subject, struct str tenant, struct str text,
                      struct str advice, struct str samples) {
     map_put(t->up, subject, t);
-    alert_raise(t->watch->daemon->flow.alerts, &(struct alert){.kind = ALERT_IDENTITY_FAULT,
-                                                               .subject = subject,
-                                                               .tenant = tenant,
-                                                               .text = text,
-                                                               .advice = advice,
-                                                               .samples = samples});
+    alert_raise(t->watch->flow->alerts, &(struct alert){.kind = ALERT_IDENTITY_FAULT,
+                                                        .subject = subject,
+                                                        .tenant = tenant,
+                                                        .text = text,
+                                                        .advice = advice,
+                                                        .samples = samples});
 }
 
 /* The faults from `first` on that have its subject; returns how many. */
@@ -130,7 +130,7 @@ static void tell_over(struct telling *t) {
     void *value;
     for (size_t at = 0; map_next(t->watch->told, &at, &subject, &value);)
         if (!map_get(t->up, subject))
-            alert_raise(t->watch->daemon->flow.alerts,
+            alert_raise(t->watch->flow->alerts,
                         &(struct alert){.kind = ALERT_IDENTITY_FAULT,
                                         .subject = subject,
                                         .tenant = tenant_of(t->settings, subject),
@@ -141,7 +141,7 @@ static void tell_over(struct telling *t) {
 static void tell(struct identity_watch *w, const struct settings *s) {
     struct telling t = {.watch = w, .settings = s, .arena = arena_new(0), .up = map_new(true)};
     struct fault *list;
-    t.count = faults_list(w->daemon->flow.faults, t.arena, &list);
+    t.count = faults_list(w->flow->faults, t.arena, &list);
     t.at = list;
     for (size_t i = 0; i < t.count; i++)
         t.of_code[list[i].code] += is_told(&list[i]);
@@ -181,22 +181,21 @@ static void work(void *survey) { survey_work(survey); }
 static void write_offloaded(void *arg) {
     struct round *r = arg;
     struct str why;
-    struct daemon *d = r->watch->daemon;
-    if (faults_write(d->flow.faults, r->watch->file, r->arena, &why) != 0)
-        log_event(d->log, LOG_ERROR, "what the DNS says of us can't be kept", "why", str_c(r->arena, why),
+    struct flow *flow = r->watch->flow;
+    if (faults_write(flow->faults, r->watch->file, r->arena, &why) != 0)
+        log_event(flow->log, LOG_ERROR, "what the DNS says of us can't be kept", "why", str_c(r->arena, why),
                   NULL);
 }
 
 /* What was wrong, then what the last survey did not come to. */
 static bool comes_first(void *ctx, struct str subject) {
     struct identity_watch *w = ((struct round *)ctx)->watch;
-    return faults_has(w->daemon->flow.faults, subject) ||
-           (map_count(w->looked) && !map_get(w->looked, subject));
+    return faults_has(w->flow->faults, subject) || (map_count(w->looked) && !map_get(w->looked, subject));
 }
 
 static bool is_over(void *ctx) {
     struct round *r = ctx;
-    struct settings *now = flow_settings(&r->watch->daemon->flow);
+    struct settings *now = flow_settings(r->watch->flow);
     r->over |= now != r->settings;
     settings_unref(now);
     return r->over;
@@ -216,10 +215,10 @@ static unsigned fibers_for(unsigned rate) {
 }
 
 static void log_result(struct round *r, int64_t began) {
-    struct faults_counts counts = faults_count(r->watch->daemon->flow.faults);
+    struct faults_counts counts = faults_count(r->watch->flow->faults);
     struct arena *arena = r->arena;
     log_event(
-        r->watch->daemon->log, counts.faults ? LOG_WARNING : LOG_INFO, "identity checked", "faults",
+        r->watch->flow->log, counts.faults ? LOG_WARNING : LOG_INFO, "identity checked", "faults",
         str_printf(arena, "%zu", counts.faults).at, "warnings", str_printf(arena, "%zu", counts.warnings).at,
         "unanswered", str_printf(arena, "%zu", counts.unanswered).at, "subjects",
         str_printf(arena, "%zu", survey_total(r->watch->running)).at, "not_asked",
@@ -248,10 +247,10 @@ static void run(struct round *r) {
     if (r->over || survey_done(w->running) == survey_total(w->running)) { /* else the runtime ends */
         struct survey_result result = survey_end(w->running);
         r->ttl = result.ttl;
-        faults_take(w->daemon->flow.faults, w->running, &result, clock_wall_ms());
+        faults_take(w->flow->faults, w->running, &result, clock_wall_ms());
         remember_looked(w);
         log_result(r, began);
-        struct settings *now = flow_settings(&w->daemon->flow);
+        struct settings *now = flow_settings(w->flow);
         if (now->identity.check != IDENTITY_CHECK_OFF) /* switched off meanwhile: its alerts are over */
             tell(w, r->settings);
         settings_unref(now);
@@ -267,7 +266,7 @@ static uint32_t look(struct identity_watch *w, struct settings *s) {
     if (fresh_resolver_new(s, r.arena, &why, &r.resolver) == 0)
         run(&r);
     else
-        log_event(w->daemon->log, LOG_ERROR, "the DNS can't be asked what it says of us", "why",
+        log_event(w->flow->log, LOG_ERROR, "the DNS can't be asked what it says of us", "why",
                   str_c(r.arena, why), NULL);
     fresh_resolver_free(r.resolver);
     arena_free(r.arena);
@@ -278,11 +277,11 @@ static uint32_t look(struct identity_watch *w, struct settings *s) {
 
 /* A tenth more or less, so that many nodes don't ask together. */
 static int64_t about(struct identity_watch *w, int64_t ms) {
-    return ms - ms / 10 + (int64_t)(flow_random(&w->daemon->flow) % (uint64_t)(ms / 5 + 1));
+    return ms - ms / 10 + (int64_t)(flow_random(w->flow) % (uint64_t)(ms / 5 + 1));
 }
 
 static int64_t first_wait(struct identity_watch *w, const struct settings *s) {
-    int64_t wait = FIRST_MS + (int64_t)(flow_random(&w->daemon->flow) % FIRST_MS);
+    int64_t wait = FIRST_MS + (int64_t)(flow_random(w->flow) % FIRST_MS);
     bool sooner = s->identity.check == IDENTITY_CHECK_EVERY && s->identity.check_ms < wait;
     return sooner ? s->identity.check_ms : wait;
 }
@@ -295,9 +294,9 @@ static int64_t next_wait(struct identity_watch *w, const struct settings *s, uin
 }
 
 void watch_identity(void *arg) {
-    struct identity_watch *w = ((struct daemon *)arg)->identity;
+    struct identity_watch *w = arg;
     do {
-        struct settings *s = flow_settings(&w->daemon->flow);
+        struct settings *s = flow_settings(w->flow);
         int64_t now = clock_mono_ms();
         if (!w->seen && s->identity.check != IDENTITY_CHECK_OFF)
             tell(w, s); /* what the last daemon knew can be over now */
@@ -314,16 +313,15 @@ void watch_identity(void *arg) {
 
 /* ---- what is shown ---- */
 
-int watch_identity_rows(void *arg, void (*row)(void *, const struct api_fault *), void *to,
+int watch_identity_rows(struct identity_watch *w, void (*row)(void *, const struct api_fault *), void *to,
                         struct buf *ret_why) {
-    struct daemon *d = arg;
     struct arena *arena = arena_new(0);
     struct fault *list;
-    size_t count = faults_list(d->flow.faults, arena, &list);
-    bool never = !faults_count(d->flow.faults).checked;
+    size_t count = faults_list(w->flow->faults, arena, &list);
+    bool never = !faults_count(w->flow->faults).checked;
     if (never)
         buf_str(ret_why,
-                flow_here(&d->flow)->settings->identity.check == IDENTITY_CHECK_OFF
+                flow_here(w->flow)->settings->identity.check == IDENTITY_CHECK_OFF
                     ? STR("the daemon does not look: identity { check = off }, or no address is public; "
                           "sluice dns check asks now")
                     : STR("the daemon has not looked yet; sluice dns check asks now"));
@@ -351,18 +349,18 @@ static const char *doing(struct identity_watch *w, enum identity_check check, st
     return str_printf(arena, "again in %lld s", (long long)(wait > 0 ? wait / 1000 : 0)).at;
 }
 
-void watch_identity_status(struct daemon *d, struct arena *arena,
+void watch_identity_status(struct identity_watch *w, struct arena *arena,
                            void (*add)(void *, const char *, const char *, int64_t), void *to) {
-    struct faults_counts counts = faults_count(d->flow.faults);
+    struct faults_counts counts = faults_count(w->flow->faults);
     struct buf worst __attribute__((cleanup(buf_free))) = {0};
     char checked[CLOCK_RFC3339_SIZE];
     struct fault *list;
-    size_t count = faults_list(d->flow.faults, arena, &list), shown = 0;
+    size_t count = faults_list(w->flow->faults, arena, &list), shown = 0;
     for (size_t i = 0; i < count && shown < WORST; i++)
         if (is_told(&list[i]))
             buf_printf(&worst, "%s%.*s %s", shown++ ? ", " : "", STR_FMT(list[i].subject),
                        survey_code_text(list[i].code));
-    add(to, "identity_check", doing(d->identity, flow_here(&d->flow)->settings->identity.check, arena), 0);
+    add(to, "identity_check", doing(w, flow_here(w->flow)->settings->identity.check, arena), 0);
     add(to, "identity_checked", counts.checked ? clock_rfc3339(counts.checked, checked) : NEVER, 0);
     add(to, "identity_faults", NULL, (int64_t)counts.faults);
     add(to, "identity_warnings", NULL, (int64_t)counts.warnings);
@@ -371,8 +369,9 @@ void watch_identity_status(struct daemon *d, struct arena *arena,
         add(to, "identity_worst", buf_c(&worst), 0);
 }
 
-void watch_identity_metrics(struct daemon *d, void (*add)(void *, const struct api_metric *), void *to) {
-    struct faults_counts counts = faults_count(d->flow.faults);
+void watch_identity_metrics(const struct identity_watch *w, void (*add)(void *, const struct api_metric *),
+                            void *to) {
+    struct faults_counts counts = faults_count(w->flow->faults);
     for (int code = 0; counts.checked && code < FAULT_CODES; code++)
         add(to, &(struct api_metric){"sluice_identity_faults",
                                      "what is wrong in the DNS, by code; unanswered: questions", false,

@@ -1,6 +1,5 @@
-/* The keys of a configuration, as rows. The daemon uses it too. */
+#include "settings/dkim_key_rows.h"
 #include "base/clock.h"
-#include "cmd/dkim.h"
 
 struct building {
     struct arena *arena;

@@ -1,7 +1,7 @@
 /* What a configuration makes of the watch. */
 #include "base/clock.h"
 #include "base/map.h"
-#include "cmd/watch.h"
+#include "watch/watch.h"
 #include <stdlib.h>
 
 static struct str key_of(const struct ip *ip) { return str_from(ip, sizeof *ip); }

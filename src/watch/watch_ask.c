@@ -1,6 +1,6 @@
 /* What the watch asks of the DNS: each question in a fiber of its own, a few at a time. */
 #include "base/clock.h"
-#include "cmd/watch.h"
+#include "watch/watch.h"
 #include <stdlib.h>
 
 enum {
@@ -43,8 +43,7 @@ static int64_t timeout_of(const struct watch *w) {
 
 static void look_up(struct watch *w, struct str name, enum dns_type type, struct arena *arena,
                     struct dns_answer *ret) {
-    resolver_lookup(flow_here(&w->daemon->flow)->resolver, name, type, clock_mono_ms() + timeout_of(w), arena,
-                    ret);
+    resolver_lookup(flow_here(w->flow)->resolver, name, type, clock_mono_ms() + timeout_of(w), arena, ret);
 }
 
 /* ---- blocklists ---- */
@@ -60,7 +59,7 @@ static void log_belief(struct watch *w, size_t list) {
     if ((!believed && str_eq(why, STR("not tried yet"))) || w->said[list] == now)
         return;
     struct arena *arena = arena_new(0);
-    log_event(w->daemon->log, believed ? LOG_INFO : LOG_WARNING, texts[now], "list",
+    log_event(w->flow->log, believed ? LOG_INFO : LOG_WARNING, texts[now], "list",
               str_c(arena, w->settings->blocklists.lists[list].name), "why",
               why.len ? str_c(arena, why) : NULL, NULL);
     w->said[list] = (unsigned char)now;
@@ -87,7 +86,7 @@ static void log_change(struct watch *w, const struct asking *a, enum blocklist_c
     struct blocklist_entry entry = {0};
     watch_listed(w, t, a->question.list, &entry);
     watch_change(w, &t->ip, listed ? WATCH_EVENT_LISTED : WATCH_EVENT_DELISTED, list, entry.text);
-    log_event(w->daemon->log, listed ? LOG_WARNING : LOG_INFO, listed ? "listed" : "delisted", "source",
+    log_event(w->flow->log, listed ? LOG_WARNING : LOG_INFO, listed ? "listed" : "delisted", "source",
               ip_text(&t->ip, ip), "pool", str_c(arena, t->pool->name), "list", str_c(arena, list), NULL);
     arena_free(arena);
 }
@@ -159,10 +158,9 @@ static void log_gate(struct watch *w, const struct watch_target *t) {
     struct arena *arena = arena_new(0);
     char ip[IP_TEXT_SIZE];
     struct gate_view view = gate_view(w->gate, &t->ip, clock_wall_ms());
-    log_event(w->daemon->log, view.usable ? LOG_INFO : LOG_WARNING,
-              view.usable ? "confirmed" : "not confirmed", "source", ip_text(&t->ip, ip), "pool",
-              str_c(arena, t->pool->name), view.usable ? "name" : "why",
-              str_c(arena, view.usable ? view.name : view.reason), NULL);
+    log_event(w->flow->log, view.usable ? LOG_INFO : LOG_WARNING, view.usable ? "confirmed" : "not confirmed",
+              "source", ip_text(&t->ip, ip), "pool", str_c(arena, t->pool->name),
+              view.usable ? "name" : "why", str_c(arena, view.usable ? view.name : view.reason), NULL);
     arena_free(arena);
 }
 
@@ -171,7 +169,7 @@ static void ask_gate(void *arg) {
     struct watch *w = a->watch;
     struct arena *arena = arena_new(0);
     struct fcrdns found;
-    fcrdns_ask(flow_here(&w->daemon->flow)->resolver, &a->ip, timeout_of(w), arena, &found);
+    fcrdns_ask(flow_here(w->flow)->resolver, &a->ip, timeout_of(w), arena, &found);
     if (found.stale)
         found.state = FCRDNS_UNASKED, found.why = STR("the DNS does not answer");
     struct watch_target *t = watch_target(w, &a->ip); /* NULL: a reload took it away */
@@ -231,7 +229,7 @@ static int64_t ask_gated(struct watch *w, int64_t now) {
         return when > now ? when : now + LATER_MS;
     if (start(w, ask_gate, (struct asking){.ip = t->ip}))
         t->asking = true;
-    w->gate_free_at = now + GATE_GAP_MS + (int64_t)(flow_random(&w->daemon->flow) % GATE_GAP_MS);
+    w->gate_free_at = now + GATE_GAP_MS + (int64_t)(flow_random(w->flow) % GATE_GAP_MS);
     return w->gate_free_at;
 }
 

@@ -2,7 +2,7 @@
  * workers' own remember that a record was not there for as long as its zone says.
  */
 #pragma once
-#include "cmd/daemon.h"
+#include "flow/flow.h"
 
 /* From a fiber of the API's worker. On failure *ret_why is in the arena. */
 [[nodiscard]] int fresh_resolver_new(const struct settings *, struct arena *, struct str *ret_why,

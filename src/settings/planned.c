@@ -1,5 +1,5 @@
-#include "cmd/planned.h"
-#include "cmd/dkim.h"
+#include "settings/planned.h"
+#include "settings/dkim_key_rows.h"
 
 static void add_destinations(struct arena *arena, const struct settings *s, struct plan_input *in) {
     struct str *names = arena_array(arena, struct str, s->destinations.count);

@@ -1,16 +1,14 @@
-/* A rotation does not switch to a key whose record is known not to be in DNS: its signatures would be refused
- * everywhere, while the old key's are still good. */
+#include "watch/rotations.h"
 #include "alert/alert.h"
 #include "base/clock.h"
-#include "cmd/daemon.h"
 #include "policy/rotation.h"
 #include "rt/fiber.h"
 
 /* Looked at from shortly before the switch on, so that the answer is there in time. */
 enum { TURN_MS = 1000, LOOK_MS = 60000, BEFORE_MS = 2 * LOOK_MS };
 
-struct watch {
-    struct daemon *daemon;
+struct rotation_watch {
+    struct flow *flow;
     const struct settings *seen; /* only compared: the old one may be gone */
     int64_t next;                /* monotonic ms */
 };
@@ -38,9 +36,9 @@ static enum live record_of(struct flow_worker *here, const struct settings *s, s
 }
 
 /* `missing`: the selector of the key without a record; none: all are there now. */
-static void tell(struct watch *w, const struct tenant *tenant, const struct signing_domain *d,
+static void tell(struct rotation_watch *w, const struct tenant *tenant, const struct signing_domain *d,
                  struct str missing, struct arena *arena) {
-    alert_raise(w->daemon->flow.alerts,
+    alert_raise(w->flow->alerts,
                 &(struct alert){
                     .kind = ALERT_DKIM_HELD,
                     .subject = d->domain,
@@ -59,17 +57,17 @@ static void tell(struct watch *w, const struct tenant *tenant, const struct sign
                     .over = !missing.len,
                 });
     if (!missing.len)
-        log_event(w->daemon->log, LOG_INFO, "dkim rotation goes on: the record of the new key is in DNS",
+        log_event(w->flow->log, LOG_INFO, "dkim rotation goes on: the record of the new key is in DNS",
                   "domain", str_c(arena, d->domain), NULL);
 }
 
-static void look_at(struct watch *w, const struct settings *s, const struct tenant *tenant,
+static void look_at(struct rotation_watch *w, const struct settings *s, const struct tenant *tenant,
                     const struct signing_domain *d) {
     struct arena *arena = arena_new(0);
     enum live all = LIVE;
     struct str missing = STR("");
     for (size_t i = 0; i < d->next.count && all != NOT_LIVE; i++) {
-        enum live one = record_of(flow_here(&w->daemon->flow), s, d->domain, &d->next.keys[i], arena);
+        enum live one = record_of(flow_here(w->flow), s, d->domain, &d->next.keys[i], arena);
         if (one != LIVE) {
             all = one;
             missing = d->next.keys[i].selector;
@@ -83,7 +81,7 @@ static void look_at(struct watch *w, const struct settings *s, const struct tena
     arena_free(arena);
 }
 
-static void look(struct watch *w, const struct settings *s) {
+static void look(struct rotation_watch *w, const struct settings *s) {
     int64_t now = clock_wall_ms();
     for (size_t i = 0; i < s->policy->tenant_count; i++)
         for (size_t k = 0; k < s->policy->tenants[i].signing_count; k++) {
@@ -102,7 +100,7 @@ static const struct signing_domain *find(const struct settings *s, struct str do
     return NULL;
 }
 
-void daemon_keep_holds(const struct settings *now, const struct settings *next) {
+void rotations_keep_holds(const struct settings *now, const struct settings *next) {
     for (size_t i = 0; i < now->policy->tenant_count; i++)
         for (size_t k = 0; k < now->policy->tenants[i].signing_count; k++) {
             const struct signing_domain *from = &now->policy->tenants[i].signing[k];
@@ -112,10 +110,10 @@ void daemon_keep_holds(const struct settings *now, const struct settings *next) 
         }
 }
 
-void daemon_watch_rotations(void *arg) {
-    struct watch w = {.daemon = arg};
+void watch_rotations(void *arg) {
+    struct rotation_watch w = {.flow = arg};
     do {
-        struct settings *s = flow_settings(&w.daemon->flow);
+        struct settings *s = flow_settings(w.flow);
         if (s != w.seen || clock_mono_ms() >= w.next) {
             look(&w, s);
             w.seen = s;

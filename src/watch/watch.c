@@ -1,5 +1,5 @@
 /* The watch from the daemon's start to its end. */
-#include "cmd/watch.h"
+#include "watch/watch.h"
 #include "alert/history.h"
 #include "base/clock.h"
 #include "base/map.h"
@@ -34,7 +34,7 @@ static void recall(struct watch *w) {
     char number[24];
     int error = watch_memory_load(arena, w->path, &why, &notes, &count);
     if (error && error != SLUICE_ENOTFOUND)
-        log_event(w->daemon->log, LOG_ERROR,
+        log_event(w->flow->log, LOG_ERROR,
                   "what the watch over the source addresses knew can't be read: it asks anew", "file",
                   w->path, "why", str_c(arena, why), NULL);
 #ifdef SLUICE_SEEDED_BUG_RESTART_WAKES
@@ -57,7 +57,7 @@ static void recall(struct watch *w) {
             watch_alert(w, t);
     }
     snprintf(number, sizeof number, "%zu", count);
-    log_event(w->daemon->log, LOG_INFO, "watch over the source addresses opened", "remembered", number, NULL);
+    log_event(w->flow->log, LOG_INFO, "watch over the source addresses opened", "remembered", number, NULL);
     arena_free(arena);
 }
 
@@ -73,10 +73,10 @@ static void recall_alert(void *arg, const struct alert_record *r) {
     else if (t && (listed ? t->listed_at > 0 : t->gated))
         w->own_alerts[what] += !t->alerts[what], t->alerts[what] = true;
     else
-        alert_raise(w->daemon->flow.alerts, &(struct alert){.kind = r->kind,
-                                                            .subject = r->subject,
-                                                            .text = STR("It is no longer watched."),
-                                                            .over = true});
+        alert_raise(w->flow->alerts, &(struct alert){.kind = r->kind,
+                                                     .subject = r->subject,
+                                                     .text = STR("It is no longer watched."),
+                                                     .over = true});
 }
 
 static void recall_alerts(struct watch *w) {
@@ -85,7 +85,7 @@ static void recall_alerts(struct watch *w) {
         struct alert_filter open = {.kind = kinds[i], .open = true, .limit = 2 * POOL_ADDRESSES_MAX};
         int error = alert_history(w->settings->trace_dir, &open, recall_alert, w);
         if (error && error != SLUICE_ENOTFOUND)
-            log_event(w->daemon->log, LOG_WARNING, "the history of alerts can't be read", "error",
+            log_event(w->flow->log, LOG_WARNING, "the history of alerts can't be read", "error",
                       error_text(error), NULL);
     }
 }
@@ -144,7 +144,7 @@ static void save(struct watch *w) {
     struct saving saving = {.path = w->path, .text = buf_view(&text)};
     offload(save_offloaded, &saving);
     if (saving.error) {
-        log_event(w->daemon->log, LOG_ERROR,
+        log_event(w->flow->log, LOG_ERROR,
                   "what the watch over the source addresses knows can't be saved: a restart would forget it",
                   "file", w->path, "error", error_text(saving.error), NULL);
         w->dirty = true, w->save_failed = clock_wall_ms();
@@ -186,7 +186,7 @@ static void write_changes(struct watch *w) {
     struct saving saving = {.path = history_path(w, arena), .text = buf_view(&lines)};
     offload(append_offloaded, &saving);
     if (saving.error) {
-        log_event(w->daemon->log, LOG_ERROR, "the history of the source addresses can't be written", "file",
+        log_event(w->flow->log, LOG_ERROR, "the history of the source addresses can't be written", "file",
                   saving.path, "error", error_text(saving.error), NULL);
         w->save_failed = now;
         if (lines.len < CHANGES_MOST) {
@@ -200,16 +200,16 @@ static void write_changes(struct watch *w) {
 
 /* ---- life ---- */
 
-void daemon_watch_open(struct daemon *d) {
+struct watch *watch_open(struct flow *flow, struct settings *s, struct arena *arena) {
     struct watch *w = xcalloc(1, sizeof *w);
-    w->daemon = d;
-    w->path = str_printf(d->arena, "%s/%s", d->settings->state, WATCH_MEMORY_FILE).at;
-    d->watch = w;
-    watch_adopt(w, d->settings);
-    if (watch_history_prune(history_path(w, d->arena), clock_wall_ms() - d->settings->trace.retain_ms) != 0)
-        log_event(d->log, LOG_WARNING, "the history of the source addresses can't be read", NULL);
+    w->flow = flow;
+    w->path = str_printf(arena, "%s/%s", s->state, WATCH_MEMORY_FILE).at;
+    watch_adopt(w, s);
+    if (watch_history_prune(history_path(w, arena), clock_wall_ms() - s->trace.retain_ms) != 0)
+        log_event(flow->log, LOG_WARNING, "the history of the source addresses can't be read", NULL);
     recall_alerts(w);
     recall(w);
+    return w;
 }
 
 /* A listing that its list no longer confirms, an unconfirmed name that nobody can ask for any more. */
@@ -228,12 +228,11 @@ static void sweep(struct watch *w, int64_t now) {
     watch_alert_shared(w);
 }
 
-void daemon_watch_sources(void *arg) {
-    struct daemon *d = arg;
-    struct watch *w = d->watch;
+void watch_sources(void *arg) {
+    struct watch *w = arg;
     int error = 0;
     do {
-        struct settings *s = flow_settings(&d->flow);
+        struct settings *s = flow_settings(w->flow);
         int64_t now = clock_wall_ms();
         if (s != w->settings || now < w->now - CLOCK_BACK_MS) /* what was due would not be for as long */
             watch_adopt(w, s);
@@ -249,8 +248,7 @@ void daemon_watch_sources(void *arg) {
     } while (error != SLUICE_ECANCELLED);
 }
 
-void daemon_watch_close(struct daemon *d) {
-    struct watch *w = d->watch;
+struct watch *watch_close(struct watch *w) {
     if (w) {
         w->save_failed = 0;
         write_changes(w);
@@ -259,5 +257,5 @@ void daemon_watch_close(struct daemon *d) {
         watch_forget(w);
     }
     free(w);
-    d->watch = NULL;
+    return NULL;
 }
