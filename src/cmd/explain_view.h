@@ -49,8 +49,7 @@ void explain_seen_text(const struct explain_view *);
 
 /* Everything that is asked of the DNS, by one deadline (EXPLAIN_MS); sets v->result and what receivers will
  * see. The table may be NULL. Not DONE: said. */
-int explain_run(struct explain_view *, struct settings *, const struct plan_index *,
-                struct ownership *);
+int explain_run(struct explain_view *, struct settings *, const struct plan_index *, struct ownership *);
 
 /* ---- explain_text.c ---- */
 
