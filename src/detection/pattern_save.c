@@ -77,6 +77,15 @@ static void decode_cells(struct cursor *c, struct pattern_record *r) {
     }
 }
 
+/* A part that is more than its whole would be a share of over 100 %. */
+static void check_parts(struct cursor *c, const struct pattern_record *r) {
+    for (unsigned row = 0; row < PATTERN_CELLS; row += PATTERN_COUNTS)
+        if (cell_of(r, row + COUNT_BAD) > cell_of(r, row + COUNT_MAIL) ||
+            cell_of(r, row + COUNT_UNKNOWN) > cell_of(r, row + COUNT_ANSWERED) ||
+            cell_of(r, row + COUNT_REFUSED) > cell_of(r, row + COUNT_ANSWERED))
+            cursor_fail(c);
+}
+
 static void decode_networks(struct cursor *c, struct pattern_record *r) {
     unsigned count = cursor_u8(c);
     if (count > PATTERN_NETWORKS)
@@ -126,6 +135,7 @@ bool record_decode(struct cursor *c, struct pattern_record *ret) {
         return false;
     r.wide = wide ? xcalloc(PATTERN_CELLS, sizeof *r.wide) : NULL;
     decode_cells(c, &r);
+    check_parts(c, &r);
     if (!cursor_ok(c)) {
         free(r.wide);
         return false;

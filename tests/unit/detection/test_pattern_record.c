@@ -155,6 +155,8 @@ static void test_stored(void **unused) {
         r.wide = wide ? calloc(PATTERN_CELLS, sizeof *r.wide) : NULL;
         for (uint64_t i = 1; i < 200; i++) {
             record_advance(&r, r.last + 977, &rules);
+            record_add(&r, COUNT_MAIL, (uint32_t)i);
+            record_add(&r, COUNT_ANSWERED, (uint32_t)i);
             record_add(&r, (enum pattern_count)(i % PATTERN_COUNTS), (uint32_t)i);
             record_destination(&r, str_hash(str_from(&i, sizeof i), 7));
             record_network(&r, (uint32_t)(1 + i % 5));
@@ -187,9 +189,31 @@ static void test_stored(void **unused) {
     }
 }
 
+/* No count is more than what it is part of: a share of over 100 % is damage. */
+static void test_parts_and_wholes(void **unused) {
+    static const struct {
+        enum pattern_count part, whole;
+    } cases[] = {{COUNT_BAD, COUNT_MAIL}, {COUNT_UNKNOWN, COUNT_ANSWERED}, {COUNT_REFUSED, COUNT_ANSWERED}};
+    (void)unused;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (uint32_t part = 7; part <= 8; part++) {
+            struct pattern_record r = {
+                .key = 7, .first = 200000000, .last = 200000000, .day = 200000000 / 86400};
+            struct pattern_record back;
+            struct buf b __attribute__((cleanup(buf_free))) = {0};
+            record_add(&r, cases[i].whole, 7);
+            record_add(&r, cases[i].part, part);
+            record_encode(&b, &r);
+            struct cursor c = cursor_of(buf_view(&b));
+            assert_int_equal(record_decode(&c, &back), part == 7);
+        }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows),  cmocka_unit_test(test_saturates),
-                                       cmocka_unit_test(test_usual),    cmocka_unit_test(test_destinations),
-                                       cmocka_unit_test(test_networks), cmocka_unit_test(test_stored)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_windows),         cmocka_unit_test(test_saturates),
+        cmocka_unit_test(test_usual),           cmocka_unit_test(test_destinations),
+        cmocka_unit_test(test_networks),        cmocka_unit_test(test_stored),
+        cmocka_unit_test(test_parts_and_wholes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
