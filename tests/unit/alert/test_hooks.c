@@ -116,7 +116,7 @@ static void test_too_many(void **state) {
     wait_for(&e, 0, 49); /* one may be under way */
     int64_t start = clock_mono_ms();
     hooks_free(hooks);
-    assert_true(clock_mono_ms() - start < 10000);
+    assert_true(clock_mono_ms() - start < 30000);
     assert_true(e.given_up <= 50);
     close(silent.fd);
 }

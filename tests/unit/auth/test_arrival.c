@@ -137,9 +137,9 @@ static void starving(void *arg) {
     slow_new(&dns);
     struct str message = burdened(arena, sign_both(&keys, arena, STR(MESSAGE)), "silent", 5);
     int64_t before = clock_mono_ms();
-    struct arrival_result result = arrive(arena, &dns.resolver, message, "192.0.2.1", "a@silent.test", 300);
+    struct arrival_result result = arrive(arena, &dns.resolver, message, "192.0.2.1", "a@silent.test", 2000);
     int64_t took = clock_mono_ms() - before;
-    CHECK(took >= 250 && took < 5000);
+    CHECK(took >= 1900 && took < 15000);
     CHECK(result.spf.result == SPF_TEMPERROR);
     CHECK(result.dkim.count == 7);
     for (size_t i = 0; i < 5; i++)
@@ -159,7 +159,7 @@ static void side_by_side(void *arg) {
     int64_t before = clock_mono_ms();
     struct arrival_result result = arrive(arena, &dns.resolver, message, "192.0.2.1", "a@slow.test", 10000);
     int64_t took = clock_mono_ms() - before;
-    CHECK(took < 5000);
+    CHECK(took < 9500);
     CHECK(result.spf.result == SPF_FAIL);
     CHECK(result.dkim.count == DKIM_VERIFY_MAX && result.dkim.ignored == 1000 - DKIM_VERIFY_MAX);
     for (size_t i = 0; i < result.dkim.count; i++)

@@ -420,12 +420,12 @@ static void side_by_side(void *arg) {
     struct forecast_query query = {.reverse_path = STR("a@srs.test"),
                                    .from_domain = STR("down.test"),
                                    .signers = signers,
-                                   .deadline = before + 400};
+                                   .deadline = before + 2000};
     struct forecast f;
     (void)ip_parse(STR("203.0.113.8"), &query.source);
     query.signer_count = read_signers(s, "down@sender.test live@sender.test live@srs.test", signers);
     forecast(&slow.resolver, &query, s->arena, &f);
-    CHECK(clock_mono_ms() - before < 5000);
+    CHECK(clock_mono_ms() - before < 15000);
     CHECK(slow.most == 5 && slow.open == 0);
     CHECK(f.spf.result == SPF_PASS && f.dmarc == DMARC_TEMPERROR);
     CHECK(f.signatures[0].result == DKIM_TEMPERROR);

@@ -252,7 +252,7 @@ static void fail_and_recover(void *arg) {
     sending_stats(h->sending, &stats);
     CHECK(stats.error == SLUICE_EIO);
     simdisk_fail_all(h->disk, SIMDISK_SYNC, 0);
-    for (int tries = 0; stats.error && tries < 500; tries++) { /* it tries again by itself */
+    for (int tries = 0; stats.error && tries < 6000; tries++) { /* it tries again by itself */
         CHECK(fiber_sleep(10) == 0);
         sending_stats(h->sending, &stats);
     }

@@ -143,7 +143,7 @@ static bool send_refused(struct world *w, struct queue_session *session, struct 
                              .code = 421,
                              .enhanced = STR("4.3.2"),
                              .text = STR("go away")};
-    int64_t until = queue_close_lane(session, clock_wall_ms() + 300, &reason);
+    int64_t until = queue_close_lane(session, clock_wall_ms() + 3000, &reason);
     for (size_t i = 0; i < count; i++)
         queue_defer(w->queue, out[i], until, NULL, &reason);
     return false;
@@ -154,7 +154,7 @@ static void closed(void *arg) {
     struct delivery_init init = init_of("d03.example", 0);
     for (uint64_t m = 1; m <= 50; m++)
         CHECK(queue_put(w->queue, m, &init, 1) == 0);
-    fiber_sleep(150);
+    UNTIL(atomic_load(&w->transactions) && status_of(w).waiting == 50);
     int tried = atomic_load(&w->transactions);
     CHECK(tried >= 1 && tried <= 20);
     struct arena *arena = arena_new(0);
@@ -176,7 +176,7 @@ static void closed(void *arg) {
     fiber_sleep(100);
     CHECK(atomic_load(&w->transactions) == tried); /* closed means closed */
     atomic_store(&w->attempts[1], 1);
-    CHECK(world_quiet(w, 10 * 1000));
+    CHECK(world_quiet(w, 60 * 1000));
     for (uint64_t m = 1; m <= 50; m++)
         CHECK(atomic_load(&w->ended[m][0]) == 1);
 }
@@ -208,7 +208,7 @@ static void three(void *arg) {
     UNTIL(atomic_load(&w->transactions) == 1);
     for (uint64_t m = 2; m <= 600; m++)
         CHECK(queue_put(w->queue, m, &init, 1) == 0);
-    CHECK(world_quiet(w, 20 * 1000)); /* closed, it would take five minutes */
+    CHECK(world_quiet(w, 100 * 1000)); /* closed, it would take five minutes */
     for (uint64_t m = 1; m <= 600; m++)
         CHECK(atomic_load(&w->ended[m][0]) == 1);
 }

@@ -209,10 +209,10 @@ static inline bool world_quiet(struct world *w, int64_t ms) {
     return queue_drain(w->queue, deadline) == 0;
 }
 
-/* A wait for a condition, at most five seconds. */
+/* A wait for a condition, at most half a minute. */
 #define UNTIL(condition)                                                                                     \
     do {                                                                                                     \
-        int64_t until_ = clock_mono_ms() + 5000;                                                             \
+        int64_t until_ = clock_mono_ms() + 30000;                                                            \
         while (!(condition) && clock_mono_ms() < until_)                                                     \
             fiber_sleep(2);                                                                                  \
         CHECK(condition);                                                                                    \

@@ -240,7 +240,7 @@ static void says_what_failed(void *arg) {
     for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
         struct bench b;
         open_bench(&b, 1, &failures[i].behaviour);
-        b.settings.timeout_ms = 300;
+        b.settings.timeout_ms = failures[i].behaviour == SILENT ? 300 : 30000;
         struct scan_result r = ask(&b);
         CHECK(r.failed && !r.too_large);
         CHECK(str_starts(r.why, STR("one (rspamd 127.0.0.1:")));
@@ -256,11 +256,11 @@ static void fails_over(void *arg) {
     for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
         struct bench b;
         open_bench(&b, 2, (enum behaviour[]){failures[i].behaviour, SPAMD});
-        b.settings.timeout_ms = 1000;
+        b.settings.timeout_ms = 6000;
         int64_t started = clock_mono_ms();
         struct scan_result r = ask(&b);
         CHECK(!r.failed && str_eq(r.scanner, STR("two")) && r.verdict == SCAN_SPAM && r.score == 9);
-        CHECK(clock_mono_ms() - started < 950);
+        CHECK(clock_mono_ms() - started < 5900);
         close_bench(&b);
     }
 }

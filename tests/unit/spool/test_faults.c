@@ -66,7 +66,7 @@ static void wait_for_spares(struct spool *s) {
 }
 
 static void accepted_again(struct play *p, struct spool *s) {
-    for (int tries = 0; tries < 300; tries++) {
+    for (int tries = 0; tries < 6000; tries++) {
         uint64_t n = model_send(&p->model, s, &small);
         model_wait(&p->model, 0);
         if (p->model.facts.messages[n].acked)
@@ -266,7 +266,7 @@ static void test_one_stays(void **state) {
     for (uint64_t i = 1; i < count; i++)
         spool_outcome(s, message[i], 0, &(struct spool_outcome){.fate = SPOOL_DELIVERED}, NULL, NULL);
     for (int tries = 0; mail_commit(s, 1000, &shape, &one_more) != 0; tries++) {
-        assert_true(tries < 400);
+        assert_true(tries < 6000);
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     }
     assert_int_equal(mail_read_back(s, message[0], 0, &shape), 0);
