@@ -329,11 +329,11 @@ static int idle_ms(const struct hooks *hooks) {
     return (int)wait;
 }
 
-static bool busy(const struct hooks *hooks) {
+static int under_way(const struct hooks *hooks) {
+    int count = 0;
     for (const struct hook *hook = hooks->first; hook; hook = hook->next)
-        if (hook->active)
-            return true;
-    return false;
+        count += hook->active != NULL;
+    return count;
 }
 
 static void *run(void *arg) {
@@ -350,13 +350,15 @@ static void *run(void *arg) {
             grace = clock_mono_ms() + GRACE_MS;
         for (struct hook *hook = hooks->first; hook && !hooks->stop; hook = hook->next)
             begin(hooks, hook);
-        bool end = hooks->stop && (!busy(hooks) || clock_mono_ms() >= grace);
+        int begun = under_way(hooks);
+        bool end = hooks->stop && (!begun || clock_mono_ms() >= grace);
         int wait = hooks->stop ? 50 : idle_ms(hooks);
         pthread_mutex_unlock(&hooks->mutex);
         if (end)
             return NULL;
         curl_multi_perform(hooks->multi, &running);
-        curl_multi_poll(hooks->multi, NULL, 0, wait, NULL);
+        if (running >= begun) /* else one has ended in this call: its connection wakes nobody any more */
+            curl_multi_poll(hooks->multi, NULL, 0, wait, NULL);
     }
 }
 

@@ -121,6 +121,53 @@ static void test_too_many(void **state) {
     close(silent.fd);
 }
 
+/* Answers each call at once. */
+static void *answer(void *arg) {
+    static const char reply[] = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+    char bytes[4096];
+    int fd;
+    while ((fd = accept(*(int *)arg, NULL, NULL)) >= 0) {
+        size_t len = 0;
+        while (len < 2 || memcmp(bytes + len - 2, "{}", 2) != 0) {
+            ssize_t n = recv(fd, bytes + len, sizeof bytes - len, 0);
+            if (n <= 0)
+                break;
+            len += (size_t)n;
+        }
+        (void)!write(fd, reply, sizeof reply - 1);
+        close(fd);
+    }
+    return NULL;
+}
+
+/* That a call has ended is noticed whenever the answer comes: also while the thread begins others. */
+static void test_fast_answers(void **state) {
+    enum { HOOKS = 8, ROUNDS = 100 };
+    struct ends e;
+    struct port fast = port_open(true);
+    struct alert_hook list[HOOKS];
+    char names[HOOKS][8];
+    struct hooks *hooks = open_hooks(&e);
+    pthread_t server;
+    (void)state;
+    for (int i = 0; i < HOOKS; i++) {
+        snprintf(names[i], sizeof names[i], "fast%d", i);
+        list[i] = hook_of(names[i], &fast);
+        list[i].timeout_ms = 60000;
+    }
+    hooks_configure(hooks, list, HOOKS);
+    assert_int_equal(pthread_create(&server, NULL, answer, &fast.fd), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        for (int k = 0; k < HOOKS; k++)
+            call(hooks, names[k], i, 0);
+        wait_for(&e, (i + 1) * HOOKS, 0);
+    }
+    shutdown(fast.fd, SHUT_RDWR);
+    pthread_join(server, NULL);
+    hooks_free(hooks);
+    close(fast.fd);
+}
+
 static void test_not_configured(void **state) {
     struct ends e;
     struct port silent = port_open(true), dead = port_open(false);
@@ -160,9 +207,8 @@ static void test_one_call(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_too_old),
-        cmocka_unit_test(test_too_many),
-        cmocka_unit_test(test_not_configured),
+        cmocka_unit_test(test_too_old),      cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_fast_answers), cmocka_unit_test(test_not_configured),
         cmocka_unit_test(test_one_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
