@@ -4,6 +4,8 @@ import re
 import socket
 import ssl
 
+from . import places
+
 
 class Refused(Exception):
     def __init__(self, stage, reply):
@@ -16,7 +18,7 @@ class Refused(Exception):
 
 
 class Client:
-    def __init__(self, address, port, source=None, timeout=60.0, implicit_tls=False, greet=True, hello="client.example.org"):
+    def __init__(self, address, port, source=None, timeout=places.PATIENCE, implicit_tls=False, greet=True, hello="client.example.org"):
         self.socket = socket.create_connection((address, port), timeout, source_address=(source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""

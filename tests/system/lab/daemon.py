@@ -65,7 +65,7 @@ class Daemon:
             self.read_to_end = True
             self.changed.notify_all()
 
-    def wait_log(self, pattern, timeout=60.0, what=None, since=0):
+    def wait_log(self, pattern, timeout=places.PATIENCE, what=None, since=0):
         """The first line of the log from number `since` on that matches; fails when the daemon has ended without it."""
         found = []
 
@@ -148,7 +148,7 @@ class Daemon:
     def events(self, trace_id):
         return self.rows("trace", "show", trace_id)
 
-    def trace_of(self, trace_id, status=None, count=1, timeout=60.0):
+    def trace_of(self, trace_id, status=None, count=1, timeout=places.PATIENCE):
         """The rows of one message, by recipient, once `count` of them have `status` (None: have ended)."""
         end = time.monotonic() + timeout
         while True:

@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 
+from . import places
 from .waiting import until
 
 CLOSE, SILENT = object(), object()
@@ -81,7 +82,7 @@ class Hook:
         self.url = f"{'https' if tls else 'http'}://{'localhost' if tls else address}:{self.port}/hook"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def wait(self, count=1, timeout=60.0):
+    def wait(self, count=1, timeout=places.PATIENCE):
         """The bodies of the calls, once there are so many."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.calls) >= count, timeout), f"{len(self.calls)} calls, not {count}"

@@ -70,7 +70,7 @@ class Obedient(Process):
             return [s for s in (json.loads(line) for line in self.lines if line.startswith("{")) if s["event"] == event]
 
         with self.changed:
-            self.changed.wait_for(lambda: len(said()) >= count, timeout=60)
+            self.changed.wait_for(lambda: len(said()) >= count, timeout=places.PATIENCE)
             return said()
 
 

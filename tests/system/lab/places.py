@@ -9,6 +9,7 @@ VECTORS = ROOT.parent / "shared" / "vectors"
 CI = os.environ.get("CI") == "true"
 DRILL = os.environ.get("SLUICE_DRILL") == "1"
 PEERS = ROOT / "build-peers"
+PATIENCE = float(os.environ.get("SLUICE_PATIENCE", 60))  # seconds that a wait takes to fail; a slow machine needs it
 
 
 def build_folder():

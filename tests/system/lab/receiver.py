@@ -18,6 +18,8 @@ import struct
 import threading
 import time
 
+from . import places
+
 CLOSE, RESET, SILENT = object(), object(), object()
 
 EXTENSIONS = ("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
@@ -327,7 +329,7 @@ class Receiver:
             change()
             self.changed.notify_all()
 
-    def wait(self, condition, timeout=60.0, what=None):
+    def wait(self, condition, timeout=places.PATIENCE, what=None):
         """Waits until condition() holds; it is asked again after each event of any host."""
         with self.changed:
             if not self.changed.wait_for(condition, timeout):

@@ -1,8 +1,10 @@
 """Waiting for something that no event announces."""
 import time
 
+from . import places
 
-def until(condition, timeout=60.0, what=None):
+
+def until(condition, timeout=places.PATIENCE, what=None):
     """Returns the first true value of condition(); fails after `timeout` seconds. `what` is a text, or a function that
     makes one, for the failure."""
     end = time.monotonic() + timeout
