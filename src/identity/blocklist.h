@@ -105,9 +105,9 @@ struct blocklist_watch *blocklist_watch_new(const struct blocklist *, size_t lis
                                             uint64_t seed, int64_t now, const struct blocklist_watch *old);
 struct blocklist_watch *blocklist_watch_free(struct blocklist_watch *); /* NULL is fine */
 /* The next question that is due. Addresses that were never asked about go first, then the others, the longest
- * unasked first; where a round takes long, what is listed is asked about in between. False: none is;
- * *ret_when is when to come again. A question that was given out counts as asked, whether an answer comes or
- * not. */
+ * unasked first; where a round takes long, what is listed is asked about in between, and what has lapsed at
+ * once. False: none is; *ret_when is when to come again. A question that was given out counts as asked,
+ * whether an answer comes or not. */
 bool blocklist_next(struct blocklist_watch *, int64_t now, struct blocklist_question *ret, int64_t *ret_when);
 /* Its name, for an A look-up; for TXT after NOW_LISTED. */
 struct str blocklist_question_name(const struct blocklist_watch *, const struct blocklist_question *,

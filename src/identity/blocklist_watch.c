@@ -26,7 +26,7 @@ struct trial {
 struct list_state {
     struct entry *entries; /* one an address */
     size_t *order;         /* the addresses that it takes */
-    size_t order_count, next;
+    size_t order_count, next, listed;
     int64_t step, turn; /* between two addresses; when the next one's slot begins */
     int64_t free_at;    /* the gap */
     int64_t trial_due;
@@ -113,11 +113,12 @@ static void take_over_pause(struct list_state *s, const struct list_state *from,
 }
 
 /* Times in the future are of a clock that was set back. */
-static void take_over_entry(struct entry *to, const struct entry *from, int64_t now) {
+static void take_over_entry(struct list_state *s, struct entry *to, const struct entry *from, int64_t now) {
     to->answered = from->answered < now ? from->answered : now;
     to->asked = from->asked < now ? from->asked : now;
     if (!from->listed)
         return;
+    s->listed += !to->listed;
     to->listed = true, to->since = from->since < now ? from->since : now;
     set_text(to, str_of(from->text));
 }
@@ -135,7 +136,8 @@ static void take_over(struct blocklist_watch *w, const struct blocklist_watch *o
                 struct str key = str_from(&w->addresses[i], sizeof *w->addresses);
                 size_t at = (size_t)(uintptr_t)map_get(places, key);
                 if (at)
-                    take_over_entry(&w->states[l].entries[i], &old->states[o].entries[at - 1], now);
+                    take_over_entry(&w->states[l], &w->states[l].entries[i], &old->states[o].entries[at - 1],
+                                    now);
             }
         }
     map_free(places);
@@ -209,7 +211,11 @@ struct blocklist_watch *blocklist_watch_free(struct blocklist_watch *w) {
 static bool next_trial(const struct list_state *s, struct blocklist_question *ret) {
     for (int v6 = 0; v6 < 2; v6++) {
         const struct trial *t = &s->trials[v6];
-        if (!t->wanted || t->failed || t->stranger_done)
+        bool done = t->stranger_done;
+#ifdef SLUICE_SEEDED_BUG_BLOCKLIST_WILDCARD_BELIEVED
+        done |= t->clear_done;
+#endif
+        if (!t->wanted || t->failed || done)
             continue;
         ret->step = !t->listed_done  ? BLOCKLIST_TRY_LISTED
                     : !t->clear_done ? BLOCKLIST_TRY_CLEAR
@@ -225,20 +231,33 @@ static bool family_of(const struct blocklist_watch *w, size_t address) {
     return !ip_is_v4(&w->addresses[address]);
 }
 
-/* Where a round takes long: one that is listed, and not asked about for as long as a round should take, every
- * other time. */
-static bool out_of_turn(struct blocklist_watch *w, struct list_state *s, int64_t now, size_t *ret) {
+/* What a listing holds without the list's word; of many addresses two rounds. */
+static int64_t hold_of(const struct list_state *s) {
+    int64_t rounds = 2 * s->step * (int64_t)s->order_count;
+    return rounds > BLOCKLIST_HOLD_MS ? rounds : BLOCKLIST_HOLD_MS;
+}
+
+/* One that is listed, and not asked about for as long as a round should take: where rounds take longer than
+ * that, or its listing has lapsed (the daemon was away, or the clock was set). The longest unasked. */
+static bool find_listed(const struct blocklist_watch *w, const struct list_state *s, bool lapsed, int64_t now,
+                        size_t *ret) {
     bool found = false;
-    s->between = !s->between;
-    if (!s->between || s->step * (int64_t)s->order_count <= 2 * w->pace.round_ms)
-        return false;
-    for (size_t i = 0; i < s->order_count; i++) {
+    for (size_t i = 0; s->listed && i < s->order_count; i++) {
         const struct entry *e = &s->entries[s->order[i]];
         if (e->listed && now - e->asked >= w->pace.round_ms && s->believes[family_of(w, s->order[i])] &&
-            (!found || e->asked < s->entries[*ret].asked))
+            (!lapsed || now - e->answered > hold_of(s)) && (!found || e->asked < s->entries[*ret].asked))
             *ret = s->order[i], found = true;
     }
     return found;
+}
+
+/* Every other time, unless it has lapsed. */
+static bool out_of_turn(const struct blocklist_watch *w, struct list_state *s, int64_t now, size_t *ret) {
+    s->between = !s->between;
+    if (find_listed(w, s, true, now, ret))
+        return true;
+    return s->between && s->step * (int64_t)s->order_count > 2 * w->pace.round_ms &&
+           find_listed(w, s, false, now, ret);
 }
 
 /* The next in order, of a family that the list is believed about. */
@@ -252,14 +271,15 @@ static size_t in_turn(struct blocklist_watch *w, struct list_state *s) {
 }
 
 /* When the list may be asked again, and has something to be asked. */
-static int64_t due(const struct blocklist_watch *w, const struct list_state *s) {
+static int64_t due(const struct blocklist_watch *w, const struct list_state *s, int64_t now) {
     struct blocklist_question unused;
     int64_t when = s->trial_due;
+    size_t lapsed;
     if (!s->order_count)
         return INT64_MAX;
     if (next_trial(s, &unused))
         when = 0;
-    else if (believed(s) && s->again)
+    else if (believed(s) && (s->again || find_listed(w, s, true, now, &lapsed)))
         when = 0;
     else if (believed(s) && s->turn < when) {
         int64_t room = s->step - w->pace.gap_ms;
@@ -296,7 +316,7 @@ bool blocklist_next(struct blocklist_watch *w, int64_t now, struct blocklist_que
     int64_t first = INT64_MAX;
     size_t at = 0;
     for (size_t i = 0; i < w->list_count; i++) {
-        int64_t when = due(w, &w->states[i]);
+        int64_t when = due(w, &w->states[i], now);
         if (when < first)
             first = when, at = i;
     }
@@ -407,6 +427,7 @@ enum blocklist_change blocklist_answer(struct blocklist_watch *w, const struct b
     }
     e->doubt = 0;
     e->listed = listed, e->since = e->answered = now;
+    s->listed += listed ? 1 : (size_t)-1;
     set_text(e, reading.text);
     return listed ? BLOCKLIST_NOW_LISTED : BLOCKLIST_NOW_DELISTED;
 }
@@ -421,6 +442,7 @@ void blocklist_restore(struct blocklist_watch *w, size_t list, size_t address, s
                        int64_t answered, int64_t now) {
     struct entry *e = &w->states[list].entries[address];
     answered = answered < now ? answered : now; /* the clock was set back */
+    w->states[list].listed += !e->listed;
     e->listed = true;
     e->answered = answered, e->since = since < answered ? since : answered;
     set_text(e, text);
@@ -430,8 +452,7 @@ struct blocklist_entry blocklist_entry(const struct blocklist_watch *w, size_t l
                                        int64_t now) {
     const struct list_state *s = &w->states[list];
     const struct entry *e = &s->entries[address];
-    int64_t rounds = 2 * s->step * (int64_t)s->order_count;
-    bool lately = now - e->answered <= (rounds > BLOCKLIST_HOLD_MS ? rounds : BLOCKLIST_HOLD_MS);
+    bool lately = now - e->answered <= hold_of(s);
     return (struct blocklist_entry){.listed = e->listed && lately,
                                     .forgotten = e->listed && !lately,
                                     .since = e->listed ? e->since : 0,

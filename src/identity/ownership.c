@@ -157,9 +157,16 @@ const char *ownership_state_text(enum ownership_state state) {
     return texts[state];
 }
 
+/* Some forms of DNS providers take the quotes for a part of the text. */
+static struct str bare(struct str text) {
+    text = str_trim(text);
+    bool quoted = text.len > 1 && text.at[0] == '"' && text.at[text.len - 1] == '"';
+    return quoted ? str_trim(str_from(text.at + 1, text.len - 2)) : text;
+}
+
 static bool has_token(const struct dns_answer *answer, struct str token) {
     for (size_t i = 0; i < answer->count; i++)
-        if (str_eq_nocase(str_trim(answer->records[i].text), token))
+        if (str_eq_nocase(bare(answer->records[i].text), token))
             return true;
     return false;
 }

@@ -1,5 +1,6 @@
 #include "identity/publish.h"
 #include "base/map.h"
+#include "seeded_bug.h"
 #include <stdio.h>
 
 /* A message holds up to 64 KiB (RFC 1035 4.2.2), in text more than in the wire form. */
@@ -189,6 +190,9 @@ void publication_answer(struct publication *p, size_t number, const struct dns_a
         was.data = data;
         bool other = is_among(lines, line_count, LIVE_OTHER, data);
         set->replace |= other;
+#ifdef SLUICE_SEEDED_BUG_PUBLISH_TAKES_OTHERS
+        set->replace = true, other = true;
+#endif
         if (!other && !is_planned(set->live, data) && !map_get(p->known, line_of(p->arena, zone, &was)))
             keep[set->keep_count++] = data;
     }

@@ -13,6 +13,7 @@ enum {
     TURN_MOST_MS = 1000, /* a reload is seen in time */
     TURN_LEAST_MS = 5,
     CLOCK_BACK_MS = 10 * 1000,
+    CLOCK_AHEAD_MS = 10 * 60 * 1000,
     SWEEP_MS = 60 * 1000, /* what ends by the clock */
     SAVE_MS = 10 * 60 * 1000,
     SAVE_AGAIN_MS = 10 * 1000,
@@ -234,6 +235,9 @@ void watch_sources(void *arg) {
     do {
         struct settings *s = flow_settings(w->flow);
         int64_t now = clock_wall_ms();
+        if (w->now &&
+            now > w->now + CLOCK_AHEAD_MS) /* set ahead: what seems to be over is asked about first */
+            w->sweep_at = now + SWEEP_MS;
         if (s != w->settings || now < w->now - CLOCK_BACK_MS) /* what was due would not be for as long */
             watch_adopt(w, s);
         w->now = now;

@@ -396,6 +396,29 @@ static void test_restored(void **state) {
     blocklist_watch_free(w.watch);
 }
 
+/* The clock is set ahead, or the daemon was away for long: what has lapsed is asked about at once. */
+static void test_a_clock_set_ahead(void **state) {
+    (void)state;
+    struct world w;
+    world_open(&w);
+    w.listed = 1;
+    live(&w, 3 * HOUR);
+    assert_true(on_list(&w, 0, 1) && on_list(&w, 1, 1));
+    w.now += 10 * DAY;
+    assert_false(on_list(&w, 0, 1));
+    live(&w, MINUTE);
+    assert_true(on_list(&w, 0, 1) && on_list(&w, 1, 1));
+    assert_int_equal(w.changes, 2);
+    /* One that does not answer is not asked more for it. */
+    w.temper[0] = SILENT;
+    live(&w, DAY);
+    size_t asked = w.asked[0];
+    live(&w, DAY);
+    assert_in_range(w.asked[0] - asked, 0, 3);
+    assert_true(w.polite);
+    blocklist_watch_free(w.watch);
+}
+
 /* Many addresses stretch the round, not the rate. */
 static void test_many(void **state) {
     (void)state;
@@ -501,6 +524,7 @@ int main(void) {
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_reload_of_a_paused_list),
         cmocka_unit_test(test_restored),
+        cmocka_unit_test(test_a_clock_set_ahead),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_many_over_reloads),
     };

@@ -157,6 +157,9 @@ static void test_what_stands_in_the_dns(void **state) {
     } cases[] = {
         {{STR("_sluice.contoso.com"), STR("TXT"), STR("tok=1")}, F, ""},
         {{STR("_sluice.contoso.com"), STR("TXT"), STR("TOK=1")}, F, ""},
+        {{STR("_sluice.contoso.com"), STR("TXT"), STR("\" tok=1 \"")}, F, ""}, /* quoted by a form */
+        {{STR("_sluice.contoso.com"), STR("TXT"), STR("tok=1 tok=2")}, A, "is not the token"},
+        {{STR("_sluice.contoso.com"), STR("TXT"), STR("\"tok=1")}, A, "is not the token"},
         {{STR("_sluice.contoso.com"), STR("TXT"), STR("tok=2")}, A, "is not the token: \"tok=2\""},
         {{STR("contoso.com"), STR("TXT"), STR("tok=1")}, A, "there is no _sluice.contoso.com"},
         {{STR("_sluice.contoso.com"), STR("A"), STR("192.0.2.1")},
