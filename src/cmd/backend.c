@@ -12,6 +12,7 @@
 #include "delivery/carried.h"
 #include "delivery/settle.h"
 #include "intake/filter.h"
+#include "intake/submission.h"
 #include "mail/mime.h"
 #include "mail/received.h"
 #include "rt/fiber.h"
@@ -404,8 +405,12 @@ static struct outcome read_submission(struct daemon *d, const struct api_submiss
             return result;
     }
     int error = content_add(a->content, in->message);
+    if (!error && !str_ends(in->message, STR("\r\n"))) /* some who look at it wait for the end of the line */
+        error = content_add(a->content, STR("\r\n"));
     if (!error)
         error = content_end(a->content);
+    if (!error && submission_loops(a->content, &result))
+        return result;
     return error ? accept_content_refusal(a->content, error) : result;
 }
 
@@ -425,7 +430,9 @@ static int send_message(void *arg, const struct api_submission *in, struct trace
     if (utf8)
         a.flags |= SPOOL_SMTPUTF8;
     struct filter *filter = filter_new(&d->flow, s, STR(""));
-    struct outcome result = read_submission(d, in, &a, filter);
+    struct outcome result = {.fate = OUTCOME_DONE};
+    if (submission_check(in->sender, in->recipients, in->recipient_count, in->message, &result))
+        result = read_submission(d, in, &a, filter);
     if (result.fate == OUTCOME_DONE)
         result = submit(d, &a, filter);
     filter_end(filter);

@@ -10,6 +10,7 @@
 #include "intake/admission.h"
 #include "intake/filter.h"
 #include "intake/peer.h"
+#include "intake/submission.h"
 #include "mail/received.h"
 #include "policy/passwd.h"
 #include "rt/fiber.h"
@@ -322,10 +323,8 @@ static bool refuse_by_header(struct flow *flow, struct transaction *t, const str
                              struct outcome *ret_refusal) {
     struct acceptance *a = &t->accept;
     const struct header *header = &a->content->original;
-    if (received_count(header) >= HEADER_RECEIVED_MAX) {
-        *ret_refusal = REFUSAL(554, "5.4.6", "Too many Received fields: the message loops");
+    if (submission_loops(a->content, ret_refusal))
         return true;
-    }
     if (!envelope_check_loops(&a->envelope, header, a->arena, ret_refusal))
         return true;
     if (a->outside)

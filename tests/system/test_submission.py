@@ -1,8 +1,11 @@
 """Mail comes in: by every usual client, by those who may, and not by others."""
 import base64
+import json
 import smtplib
+import socket
 import ssl
 import subprocess
+import urllib.parse
 
 import pytest
 
@@ -254,3 +257,32 @@ def test_bounds_per_client_and_in_all(world):
     assert last.reply().startswith("421 4.3.2")
     for client in [*held, *others, one_more, last]:
         client.close()
+
+
+def hand_in(world, sender, recipient, text):
+    """By the API itself, as a program that is not `sluice send` might: (status, what it says)."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(world.folder / "state/api.sock"))
+        target = "/v1/send?" + urllib.parse.urlencode({"from": sender, "to": recipient})
+        s.sendall(f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
+        answer = b"".join(iter(lambda: s.recv(65536), b""))
+    return int(answer.split()[1]), json.loads(answer.split(b"\r\n\r\n", 1)[1])
+
+
+def test_the_api_takes_only_what_smtp_takes(world):
+    """Whoever holds the socket is trusted with the tenants' names, not with the lines of the session in which their mail leaves."""
+    world.start("fabrikam.test")
+    good, loop = message(body=b"x\r\n"), b"Received: from a by b; Sun, 22 Nov 2026 10:00:00 +0000\r\n" * 100
+    cases = [
+        (ALICE, "bob\r\nX-Evil: 1@fabrikam.test", good, "553 5.1.3 "), (ALICE, "bob@fabrikam.test> NOTIFY", good, "553 5.1.3 "), (ALICE, "bob", good, "553 5.1.3 "),
+        (ALICE, "bob@", good, "553 5.1.3 "), ("alice\r\nX@contoso.test", BOB, good, "553 5.1.7 "), ("alice@contoso.test> SIZE=1", BOB, good, "553 5.1.7 "),
+        (ALICE, BOB, good + b"a\n.\nb\r\n", "550 5.6.11 "), (ALICE, BOB, good + b"a\r.\rb\r\n", "550 5.6.11 "), (ALICE, BOB, good + b"a\r", "550 5.6.11 "), (ALICE, BOB, b"\n" + good, "550 5.6.11 "),
+        (ALICE, BOB, good + b"a\0b\r\n", "550 5.6.0 "), (ALICE, BOB, loop + good, "554 5.4.6 "),
+    ]
+    for sender, recipient, text, reply in cases:
+        status, said = hand_in(world, sender, recipient, text)
+        assert status == 422 and said["error"].startswith(reply), (sender, recipient, status, said)
+    for text in (good, good[:-2]):
+        assert hand_in(world, ALICE, BOB, text)[0] == 200
+    world.receiver.wait(lambda: len(world.receiver.messages) == 2, what="the good ones")
+    assert [m.body for m in world.receiver.messages] == [b"x\r\n"] * 2
