@@ -196,7 +196,7 @@ void accept_trace_facts(const struct acceptance *a, struct trace_event *event) {
     event->trace_id = a->id;
     event->tenant = a->by.tenant ? a->by.tenant->name : STR_NULL;
     event->connector = a->by.connector ? a->by.connector->name : STR_NULL;
-    event->user = a->by.user.len ? a->by.user : STR_NULL;
+    event->user = a->by.user.len ? a->by.user : a->local_user.len ? a->local_user : STR_NULL;
     event->sender = event->return_path = a->reverse_path.len ? a->reverse_path : STR("<>");
     event->client_ip = a->client;
     event->original_client_ip = ip_is_none(&a->original.ip) ? a->client : a->original.ip;

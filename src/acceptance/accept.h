@@ -26,6 +26,7 @@ struct acceptance {
     int64_t arrival; /* wall ms */
     struct arena *arena;
     const struct settings *settings;
+    struct str local_user; /* who holds the other end of the API's socket; "" : it didn't come that way */
     struct attribution by; /* tenant NULL: our own report for mail of no tenant */
     bool outside;          /* nobody's user and no connector: taken for the recipients' sake */
     struct str reverse_path;

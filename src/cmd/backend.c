@@ -421,7 +421,7 @@ static int send_message(void *arg, const struct api_submission *in, struct trace
     struct acceptance a = {
         .arrival = clock_wall_ms(), .arena = arena_new(0), .settings = s, .reverse_path = in->sender};
     a.id = trace_id_new(a.arrival);
-    a.by.user = in->user;
+    a.local_user = in->user;
     bool utf8 = bytes_8bit(in->sender);
     for (size_t i = 0; i < in->recipient_count; i++)
         utf8 |= bytes_8bit(in->recipients[i]);

@@ -1,6 +1,8 @@
 """Mail comes in: by every usual client, by those who may, and not by others."""
 import base64
 import json
+import os
+import pwd
 import smtplib
 import socket
 import ssl
@@ -283,6 +285,7 @@ def test_the_api_takes_only_what_smtp_takes(world):
         status, said = hand_in(world, sender, recipient, text)
         assert status == 422 and said["error"].startswith(reply), (sender, recipient, status, said)
     for text in (good, good[:-2]):
-        assert hand_in(world, ALICE, BOB, text)[0] == 200
+        status, said = hand_in(world, ALICE, BOB, text)
+        assert status == 200 and world.daemon.trace_of(said["trace_id"])[BOB]["user"] == pwd.getpwuid(os.getuid()).pw_name
     world.receiver.wait(lambda: len(world.receiver.messages) == 2, what="the good ones")
     assert [m.body for m in world.receiver.messages] == [b"x\r\n"] * 2
