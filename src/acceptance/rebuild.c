@@ -2,6 +2,7 @@
 
 #include "auth/results.h"
 #include "mail/mime.h"
+#include "seeded_bug.h"
 
 struct milter_message rebuild_begin(const struct acceptance *a) {
     const struct content *c = a->content;
@@ -62,6 +63,9 @@ static bool is_ours(struct str name) {
         "ARC-Authentication-Results",
         "Content-Transfer-Encoding",
     };
+#ifdef SLUICE_SEEDED_BUG_SCANNER_WRITES_FROM
+    return false;
+#endif
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (str_eq_nocase(name, str_of(names[i])))
             return true;

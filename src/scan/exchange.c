@@ -4,6 +4,7 @@
 #include "scan/http.h"
 #include "scan/rspamd.h"
 #include "scan/spamd.h"
+#include "seeded_bug.h"
 
 enum { PING_MS = 5000, PONG_MAX = 4096 };
 
@@ -84,6 +85,9 @@ static int refused(struct scan_exchange *x, unsigned status) {
 
 /* An answer grows with the message: whoever could silence the scanner by three long ones would. */
 static enum scan_fault whose(int error) {
+#ifdef SLUICE_SEEDED_BUG_SENDER_SILENCES_SCANNER
+    return SCAN_FAULT_SCANNER;
+#endif
     return error == SLUICE_ETOOBIG ? SCAN_FAULT_MESSAGE : SCAN_FAULT_SCANNER;
 }
 

@@ -4,10 +4,10 @@
 #pragma once
 #include "scan/words.h"
 
-/* A message can have ten thousand addresses and names, which Rspamd repeats; and its reader of HTTP takes 80
- * KiB of head. */
+/* Rspamd repeats the names and addresses that it finds in a message, 10,240 of each (max_urls): six megabytes
+ * at their longest. And its reader of HTTP takes 80 KiB of head. */
 enum {
-    RSPAMD_ANSWER_MAX = 4 << 20,
+    RSPAMD_ANSWER_MAX = 6 << 20,
     RSPAMD_VALUES_MAX = 50000,
     RSPAMD_RECIPIENTS_MAX = 500,
     RSPAMD_RECIPIENTS_BYTES = 32 * 1024,
