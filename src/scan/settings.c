@@ -163,6 +163,39 @@ static void warn_of_idle_options(const struct config_node *verdict, struct confi
                 names[i]);
 }
 
+/* Actions of Rspamd's own (and what spamd says). Another one may be defined there; most likely it is
+ * mistyped, and then nothing is ever that. */
+static bool is_known_action(struct str word) {
+    static const char *const words[] = {"no action",   "greylist", "add header", "rewrite subject",
+                                        "soft reject", "reject",   "quarantine", "discard",
+                                        "spam",        "ham"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (str_eq_nocase(word, str_of(words[i])))
+            return true;
+    return false;
+}
+
+static void warn_of_unknown_actions(const struct config_node *verdict, const char *option,
+                                    struct config_errors *errors) {
+    struct config_list list = config_list(verdict, option);
+    for (size_t i = 0; i < list.count; i++)
+        if (!is_known_action(list.at[i]))
+            config_warn(errors, verdict, option,
+                        "`%.*s` is no action of Rspamd's own: nothing is, unless your Rspamd defines it",
+                        STR_FMT(list.at[i]));
+}
+
+/* What only Rspamd does. */
+static void warn_without_rspamd(const struct scan_reading *r, const struct config_node *verdict) {
+    static const char *const names[] = {"apply-headers", "rewrite-subject"};
+    bool any = !r->count; /* told already */
+    for (size_t i = 0; i < r->count; i++)
+        any |= r->scanners[i].kind == SCANNER_RSPAMD;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !any; i++)
+        if (config_has(verdict, names[i]) && config_bool(verdict, names[i]))
+            config_warn(r->errors, verdict, names[i], "%s has no effect: no scanner is an Rspamd", names[i]);
+}
+
 struct scan_settings scan_load(struct arena *arena, const struct config_node *root, const char *state,
                                struct config_errors *errors) {
     const struct config_node *verdict = config_section_or_empty(root, "verdict");
@@ -184,6 +217,9 @@ struct scan_settings scan_load(struct arena *arena, const struct config_node *ro
     }
     if (!r.count && !config_error_count(errors))
         warn_of_idle_options(verdict, errors);
+    warn_of_unknown_actions(verdict, "spam-actions", errors);
+    warn_of_unknown_actions(verdict, "refuse", errors);
+    warn_without_rspamd(&r, verdict);
     struct config_list malware = LIST_OR(verdict, "malware-symbols", preset_malware),
                        spam = LIST_OR(verdict, "spam-actions", preset_spam),
                        refuse = config_list(verdict, "refuse");

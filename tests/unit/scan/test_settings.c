@@ -93,6 +93,32 @@ static void idle(void **state) {
 }
 
 static const struct {
+    const char *text, *warning; /* NULL: none */
+} doubtful[] = {
+    {"verdict { rspamd = \"http://127.0.0.1\" spam-actions = {\"Add Header\", \"reject\"} refuse = "
+     "{\"greylist\"} }",
+     NULL},
+    {"verdict { rspamd = \"http://127.0.0.1\" spam-actions = {\"add-header\"} }",
+     "`add-header` is no action"},
+    {"verdict { rspamd = \"http://127.0.0.1\" refuse = {\"rejct\"} }", "`rejct` is no action"},
+    {"verdict { rspamd = \"http://127.0.0.1\" apply-headers = on }", NULL},
+    {"verdict { apply-headers = on } scanner \"a\" { spamd = \"127.0.0.1\" }", "apply-headers has no effect"},
+    {"verdict { rewrite-subject = off } scanner \"a\" { spamd = \"127.0.0.1\" }", NULL},
+};
+
+static void warnings(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof doubtful / sizeof *doubtful; i++) {
+        struct loaded l = load(doubtful[i].text);
+        assert_int_equal(config_error_count(l.errors), 0);
+        assert_int_equal(config_warning_count(l.errors), doubtful[i].warning != NULL);
+        if (doubtful[i].warning)
+            assert_non_null(strstr(config_warning_at(l.errors, 0), doubtful[i].warning));
+        unload(&l);
+    }
+}
+
+static const struct {
     const char *text, *error;
 } wrong[] = {
     {"verdict { rspamd = \"127.0.0.1:11333\" }", "`127.0.0.1:11333` is no place of Rspamd"},
@@ -128,6 +154,7 @@ static void errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(presets), cmocka_unit_test(written),
-                                       cmocka_unit_test(idle), cmocka_unit_test(errors)};
+                                       cmocka_unit_test(idle), cmocka_unit_test(warnings),
+                                       cmocka_unit_test(errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
