@@ -163,8 +163,9 @@ static const char *apply(const struct acceptance *a, struct milter_message *m, s
     return why;
 }
 
-static void tell(struct flow *flow, const struct acceptance *a, const char *what, struct str why) {
-    log_event(flow->log, why.len ? LOG_WARNING : LOG_INFO, what, "trace_id", a->id.text, "scanner",
+static void tell(struct flow *flow, const struct acceptance *a, enum log_level level, const char *what,
+                 struct str why) {
+    log_event(flow->log, level, what, "trace_id", a->id.text, "scanner",
               str_c(a->arena, a->judged.scan.scanner), "why", why.len ? str_c(a->arena, why) : NULL, NULL);
 }
 
@@ -174,23 +175,23 @@ bool rebuild_as_scanned(struct flow *flow, struct acceptance *a, struct outcome 
     if (!a->judged.scanned)
         return true;
     if (r->changes_why.len)
-        tell(flow, a, "the scanner's changes are left out", r->changes_why);
+        tell(flow, a, LOG_WARNING, "the scanner's changes are left out", r->changes_why);
     if (!r->change_count && !r->subject.len)
         return true;
     struct milter_message m = rebuild_begin(a);
     const char *why = apply(a, &m, &left_out);
     if (why) {
-        tell(flow, a, "the scanner's changes are left out", str_of(why));
+        tell(flow, a, LOG_WARNING, "the scanner's changes are left out", str_of(why));
         return true;
     }
     if (left_out)
-        tell(flow, a, "some of the scanner's changes are left out",
+        tell(flow, a, LOG_INFO, "some of the scanner's changes are left out",
              STR("fields that decide over the message, or speak in our name, are not a scanner's"));
     int error = m.header_changed ? rebuild(flow, a, &m, false) : 0;
     milter_message_end(&m);
     if (error)
         *ret_refusal = accept_content_refusal(a->content, error);
     else if (m.header_changed)
-        tell(flow, a, "changed by the scanner", STR(""));
+        tell(flow, a, LOG_INFO, "changed by the scanner", STR(""));
     return !error;
 }
