@@ -90,7 +90,7 @@ static int await(struct stream *s, enum direction direction, int64_t deadline) {
 /* ---- input ---- */
 
 struct str stream_input(const struct stream *s) {
-    return str_from(s->in.at + s->head, s->in.len - s->head);
+    return s->in.at ? str_from(s->in.at + s->head, s->in.len - s->head) : STR_NULL;
 }
 
 void stream_consume(struct stream *s, size_t len) {
