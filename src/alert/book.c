@@ -255,14 +255,16 @@ static void turn(struct budget *b, int64_t now) {
     *b = (struct budget){.since = now, .over = b->over};
 }
 
-bool budget_take(struct budget *b, unsigned per_hour, enum alert_level level, int64_t now) {
+bool budget_take(struct budget *b, unsigned per_hour, enum alert_kind kind, int64_t now) {
+    unsigned quarter = per_hour / 4;
     turn(b, now);
-    unsigned most = level >= ALERT_ALARM ? per_hour : per_hour - per_hour / 4;
-    if (b->used >= most) {
+    bool kept = b->used >= per_hour - quarter; /* from here on for alarms, and not more of the same */
+    if (b->used >= per_hour || (kept && (alert_level(kind) < ALERT_ALARM || b->used_of[kind] >= quarter))) {
         b->over++;
         return false;
     }
     b->used++;
+    b->used_of[kind]++;
     return true;
 }
 

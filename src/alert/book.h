@@ -84,10 +84,12 @@ struct budget {
     int64_t since; /* of this hour; 0: none yet */
     unsigned used;
     unsigned over; /* that found no room in it */
+    unsigned used_of[ALERT_KINDS];
 };
 
-/* May this one be told? The last quarter of the hour's number is for alarms. */
-bool budget_take(struct budget *, unsigned per_hour, enum alert_level, int64_t now);
+/* May this one be told? The last quarter of the hour's number is for alarms of which there was less than a
+ * quarter: who makes many of one kind doesn't hide the others. */
+bool budget_take(struct budget *, unsigned per_hour, enum alert_kind, int64_t now);
 /* The hour is over: how many found no room, to be told as a number; 0: none, or it is not over. Begins a new
  * hour, from which that summary takes one. */
 unsigned budget_summary(struct budget *, int64_t now);

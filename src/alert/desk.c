@@ -272,11 +272,10 @@ static void tell_channels(struct alerts *a, const struct alerts_config *c, const
                           const struct str *also, size_t also_count) {
     struct arena *arena = arena_new(0);
     struct audience audiences[AUDIENCES_MAX];
-    enum alert_level level = alert_level(t->kind);
     size_t count = telling_audiences(arena, c, t->kind, t->tenant, also, also_count, audiences);
     for (size_t i = 0; i < count; i++) {
         more_mail(a, c, &audiences[i], t->now, arena);
-        if (budget_take(budget_of(a, audiences[i].name), c->settings.per_hour, level, t->now))
+        if (budget_take(budget_of(a, audiences[i].name), c->settings.per_hour, t->kind, t->now))
             send_mail(a, c, t, &audiences[i]);
         else
             untold(a);
@@ -286,7 +285,7 @@ static void tell_channels(struct alerts *a, const struct alerts_config *c, const
         if (!alert_hook_wants(hook, t->kind))
             continue;
         more_hook(a, c, hook, t->now, arena);
-        if (budget_take(hook_budget(a, hook, arena), c->settings.per_hour, level, t->now))
+        if (budget_take(hook_budget(a, hook, arena), c->settings.per_hour, t->kind, t->now))
             call_hook(a, hook, t);
         else
             untold(a);

@@ -12,6 +12,9 @@
 
 enum { GRACE_MS = 2000, LONGEST_WAIT_MS = 60000, ANSWER_MAX = 64 << 10 };
 
+_Static_assert((HOOK_TRIES_MAX - 20) * INT64_C(1) * HOOK_MAX_RETRY_MS >= INT64_C(86400000),
+               "a call is tried until it expires: `expire` may be a day");
+
 /* A call that waits or is under way; its strings follow it. */
 struct job {
     struct job *next;

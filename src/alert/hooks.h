@@ -13,7 +13,7 @@
 
 enum {
     HOOK_QUEUE_MAX = 500, /* calls that wait for one webhook; then the oldest is given up */
-    HOOK_TRIES_MAX = 30,
+    HOOK_TRIES_MAX = 320, /* what fits into the longest `expire`, a day; bounds a clock that goes back */
     HOOK_SAID_SIZE = 200,
     HOOK_MAX_RETRY_MS = 5 * 60 * 1000,
 };

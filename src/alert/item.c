@@ -12,13 +12,27 @@ static struct str cut(struct str s, size_t max) {
     return str_head(s, max);
 }
 
+/* How many octets of a character that no text needs: controls, and what turns the direction of a text, so
+ * that it reads as what it is not. `lines`: but ends of lines. */
+static size_t harmful(struct str s, size_t i, bool lines) {
+    const unsigned char *p = (const unsigned char *)s.at + i;
+    size_t left = s.len - i;
+    if ((*p < ' ' && !(lines && *p == '\n')) || *p == 0x7f)
+        return 1;
+    if (left >= 2 && p[0] == 0xc2 && p[1] < 0xa0) /* C1 */
+        return 2;
+    bool marks = left >= 3 && p[0] == 0xe2 && p[1] == 0x80 && p[2] >= 0xa8 && p[2] <= 0xae;
+    bool isolates = left >= 3 && p[0] == 0xe2 && p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9;
+    return marks || isolates ? 3 : 0; /* U+2028 to U+202E, U+2066 to U+2069 */
+}
+
 /* In the arena. */
 static struct str clean(struct arena *arena, struct str s, size_t max, bool lines) {
     s = str_copy(arena, utf8_clean(arena, cut(s, max)));
     for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.at[i];
-        if ((c < ' ' && !(lines && c == '\n')) || c == 0x7f)
-            ((char *)s.at)[i] = ' ';
+        size_t bad = harmful(s, i, lines);
+        memset((char *)s.at + i, ' ', bad);
+        i += bad ? bad - 1 : 0;
     }
     return str_trim(s);
 }

@@ -10,6 +10,7 @@ struct alert_item {
     bool only_written; /* for the log and the history alone */
 };
 
-/* Copies at most the lengths of alert.h, in UTF-8, control characters made blanks (lines of texts stay).
+/* Copies at most the lengths of alert.h, in UTF-8, control characters (C1 too) and marks of
+ * direction made blanks (lines of texts stay).
  * Never NULL; to be freed with free. */
 struct alert_item *alert_item_new(const struct alert *);

@@ -82,9 +82,11 @@ const struct config_option alerts_options[] = {
      .preset = "60",
      .min = 1,
      .max = 10000,
-     .doc = "Mails in an hour to the operator, or to one tenant's administrators; calls in an hour of one "
-            "webhook. "
-            "What is over it is counted and told as a number. The last quarter is for the level `alarm`."},
+     .doc =
+         "Mails in an hour to the operator, or to one tenant's administrators; calls in an hour of one "
+         "webhook. "
+         "What is over it is counted and told as a number. The last quarter is for alarms of a kind that had "
+         "less than a quarter."},
     {.name = "webhook",
      .kind = CONFIG_TITLED,
      .options = hook_options,

@@ -27,11 +27,14 @@ void log_set_level(struct log *log, enum log_level level) { log->level = (int)le
 
 bool log_wants(const struct log *log, enum log_level level) { return log && (int)level <= log->level; }
 
+/* C1 controls in UTF-8 are 0xc2 and one of these: to a terminal U+009B is what ESC [ is. */
+static bool is_c1(const unsigned char *p) { return p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0; }
+
 static bool plain(const char *value) {
     if (!*value)
         return false;
     for (const unsigned char *p = (const unsigned char *)value; *p; p++)
-        if (*p <= ' ' || *p == '"' || *p == '\\' || *p == 0x7f)
+        if (*p <= ' ' || *p == '"' || *p == '\\' || *p == 0x7f || is_c1(p))
             return false;
     return true;
 }
@@ -47,7 +50,10 @@ static void add_value(struct buf *line, const char *value) {
             buf_printf(line, "\\%c", *p);
         else if (*p < ' ' || *p == 0x7f)
             buf_printf(line, "\\x%02x", *p);
-        else
+        else if (is_c1(p)) {
+            buf_printf(line, "\\x%02x\\x%02x", p[0], p[1]);
+            p++;
+        } else
             buf_char(line, (char)*p);
     }
     buf_char(line, '"');

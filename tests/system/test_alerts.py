@@ -3,6 +3,7 @@ of its own (tests/unit/alert); here the channels are real."""
 import email
 import email.policy
 import json
+import pathlib
 import re
 import sqlite3
 import time
@@ -176,6 +177,24 @@ def test_signatures_are_checked_as_the_manual_says():
     assert not signature_is_good(SECRET, good, body, now=now + 3600)
     assert not signature_is_good(SECRET, {**good, "X-Sluice-Timestamp": str(now + 1)}, body, now=now)
     assert not signature_is_good(SECRET, {"X-Sluice-Timestamp": str(now)}, body, now=now)
+
+
+def test_a_shell_can_check_them_too(alerted, hooks):
+    """The manual's line, over a call as it came."""
+    import subprocess
+    hook = hooks()
+    world = alerted("", hook)
+    restrict(world)
+    hook.wait(1)
+    _, headers, _ = hook.calls[0]
+    manual = (pathlib.Path(__file__).parents[2] / "docs/operations.md").read_text()
+    line, = re.findall(r"^\[ \"sha256=.* && echo good$", manual, re.M)
+    (world.folder / "body").write_bytes(hook.bodies[0])
+    for body, said in ((hook.bodies[0], "good\n"), (hook.bodies[0] + b" ", "")):
+        (world.folder / "body").write_bytes(body)
+        ran = subprocess.run(["sh", "-c", line], cwd=world.folder, capture_output=True, text=True,
+                             env={"PATH": "/usr/bin:/bin", "timestamp": headers["X-Sluice-Timestamp"], "signature": headers["X-Sluice-Signature"]})
+        assert ran.stdout == said, ran
 
 
 def test_tls_is_verified(alerted, hooks, folder):

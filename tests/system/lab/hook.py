@@ -27,7 +27,7 @@ class Hook:
 
     def __init__(self, secret, answers=(), tls=None, address="127.0.0.1"):
         self.secret, self.answers = secret, collections.deque(answers)
-        self.calls, self.bad = [], []
+        self.calls, self.bodies, self.bad = [], [], []
         self.changed = threading.Condition()
         hook, self.released = self, threading.Event()
 
@@ -37,6 +37,7 @@ class Hook:
                 with hook.changed:
                     if not signature_is_good(hook.secret, self.headers, body):
                         hook.bad.append((dict(self.headers), body))
+                    hook.bodies.append(body)
                     hook.calls.append((self.path, dict(self.headers), json.loads(body)))
                     answer = hook.answers.popleft() if hook.answers else 200
                     hook.changed.notify_all()

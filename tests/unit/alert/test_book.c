@@ -241,26 +241,35 @@ static void test_budget(void **state) {
     unsigned taken = 0;
     (void)state;
     for (int i = 0; i < 100; i++)
-        taken += budget_take(&b, 60, ALERT_WARNING, START + i);
+        taken += budget_take(&b, 60, ALERT_LIMIT_NEAR, START + i);
     assert_int_equal(taken, 45); /* the rest is for alarms */
     for (int i = 0; i < 100; i++)
-        taken += budget_take(&b, 60, ALERT_ALARM, START + i);
+        taken += budget_take(&b, 60, ALERT_GUARD, START + i);
     assert_int_equal(taken, 60);
     assert_int_equal(budget_summary(&b, START + HOUR - 1), 0);
     assert_int_equal(budget_summary(&b, START + HOUR), 140);
     assert_int_equal(budget_summary(&b, START + HOUR), 0);
     assert_int_equal(b.used, 1);
-    assert_true(budget_take(&b, 60, ALERT_WARNING, START + HOUR));
+    assert_true(budget_take(&b, 60, ALERT_LIMIT_NEAR, START + HOUR));
     /* One of the next hour comes before the summary: that is still due. */
     b = (struct budget){.since = START, .used = 60, .over = 3};
-    assert_true(budget_take(&b, 60, ALERT_ALARM, START + HOUR));
+    assert_true(budget_take(&b, 60, ALERT_GUARD, START + HOUR));
     assert_int_equal(budget_summary(&b, START + HOUR + 1), 0);
     assert_int_equal(budget_summary(&b, START + 2 * HOUR), 3);
+    /* Two hundred hacked accounts don't hide a listed address. */
+    b = (struct budget){0};
+    taken = 0;
+    for (int i = 0; i < 200; i++)
+        taken += budget_take(&b, 60, ALERT_SUSPICIOUS_PATTERN, START) +
+                 budget_take(&b, 60, ALERT_SENDER_RESTRICTED, START);
+    assert_int_equal(taken, 45);
+    assert_true(budget_take(&b, 60, ALERT_SOURCE_LISTED, START));
+    assert_false(budget_take(&b, 60, ALERT_LIMIT_NEAR, START));
     /* One an hour is for anybody. */
     b = (struct budget){0};
-    assert_true(budget_take(&b, 1, ALERT_INFO, START));
-    assert_false(budget_take(&b, 1, ALERT_ALARM, START));
-    assert_true(budget_take(&b, 1, ALERT_ALARM, START - DAY)); /* the clock was set back */
+    assert_true(budget_take(&b, 1, ALERT_TEST, START));
+    assert_false(budget_take(&b, 1, ALERT_GUARD, START));
+    assert_true(budget_take(&b, 1, ALERT_GUARD, START - DAY)); /* the clock was set back */
 }
 
 int main(void) {

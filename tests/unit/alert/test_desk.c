@@ -197,6 +197,10 @@ static void test_items(void **state) {
         {"  two\nlines\r\n", "two lines", "two\nlines"},
         {"a\x01z\x7f!", "a z !", "a z !"},
         {"f\xff\xc3\xb6", "f?\xc3\xb6", "f?\xc3\xb6"},
+        {"a\xc2\x9b[2Jz", "a  [2Jz", "a  [2Jz"}, /* CSI */
+        {"a\xe2\x80\xaez\xe2\x81\xa6y\xe2\x80\xa9x", "a   z   y   x",
+         "a   z   y   x"}, /* from right to left */
+        {"a\xe2\x80\x93z\xc2\xa0y", "a\xe2\x80\x93z\xc2\xa0y", "a\xe2\x80\x93z\xc2\xa0y"},
         {"", "", ""},
     };
     (void)state;

@@ -67,9 +67,11 @@ static void test_log_quotes(void **state) {
     assert_int_equal(pipe(fds), 0);
     struct log *log = log_new(fds[1], LOG_INFO);
     log_event(log, LOG_DEBUG, "hidden", NULL);
-    log_event(log, LOG_INFO, "seen", "a", "x", "b", "two words\n", "c", NULL, "d", "", NULL);
+    log_event(log, LOG_INFO, "seen", "a", "x", "b", "two words\n", "c", NULL, "d", "", "e",
+              "\xc2\x9b[2J\xc3\xa9", NULL);
     assert_true(read(fds[0], line, sizeof line - 1) > 0);
-    assert_non_null(strstr(line, "Z info seen a=x b=\"two words\\x0a\" d=\"\"\n"));
+    assert_non_null(
+        strstr(line, "Z info seen a=x b=\"two words\\x0a\" d=\"\" e=\"\\xc2\\x9b[2J\xc3\xa9\"\n"));
     log_free(log);
     close(fds[0]);
     close(fds[1]);
