@@ -39,7 +39,7 @@ void limit_window_advance(struct limit_window *w, uint32_t span, uint32_t last, 
         drop_oldest(w, gone);
 }
 
-void limit_window_add(struct limit_window *w, uint32_t now, uint32_t amount) {
+static void add(struct limit_window *w, uint32_t now, uint32_t amount) {
     uint64_t most = (uint64_t)(LIMIT_MARKS + 1) * w->unit; /* more makes no difference */
     if (amount > most)
         amount = (uint32_t)most;
@@ -56,19 +56,29 @@ void limit_window_add(struct limit_window *w, uint32_t now, uint32_t amount) {
     }
 }
 
-void limit_window_fit(struct limit_window *w, uint32_t last, uint32_t unit) {
-    uint32_t count = limit_window_count(w);
-    if (unit == w->unit || (unit < w->unit && count > (uint64_t)LIMIT_MARKS * unit))
-        return;
+static void cut_anew(struct limit_window *w, uint32_t last, uint32_t unit) {
     struct limit_window old = *w;
-    *w = (struct limit_window){.unit = unit};
-    limit_window_add(w, old.marks ? old.at[0] : last, count - inside(&old, old.marks));
+    *w = (struct limit_window){.unit = unit, .coarsest = old.coarsest};
+    add(w, old.marks ? old.at[0] : last, limit_window_count(&old) - inside(&old, old.marks));
     for (uint32_t i = 0; i < old.marks; i++) {
         bool newest = i + 1u == old.marks;
-        limit_window_add(w, old.at[i], 1);
+        add(w, old.at[i], 1);
         /* The rest of a chunk came at some time up to the next mark: the latest never admits too much. */
-        limit_window_add(w, newest ? last : old.at[i + 1], (newest ? old.fill : old.unit) - 1);
+        add(w, newest ? last : old.at[i + 1], (newest ? old.fill : old.unit) - 1);
     }
+}
+
+void limit_window_add(struct limit_window *w, uint32_t now, uint32_t amount) {
+    if (w->coarsest > w->unit && (uint64_t)inside(w, w->marks) + amount > (uint64_t)LIMIT_MARKS * w->unit)
+        cut_anew(w, now, w->coarsest);
+    add(w, now, amount);
+}
+
+void limit_window_fit(struct limit_window *w, uint32_t last, uint32_t unit) {
+    bool holds = limit_window_count(w) <= (uint64_t)LIMIT_MARKS * unit;
+    w->coarsest = unit;
+    if (!w->unit || (unit < w->unit && holds))
+        cut_anew(w, last, unit);
 }
 
 uint32_t limit_window_when(const struct limit_window *w, uint32_t span, uint32_t last, uint32_t amount,

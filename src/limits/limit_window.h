@@ -23,6 +23,7 @@ enum { LIMIT_MARKS = 51 };
 /* Zero-initialise. */
 struct limit_window {
     uint32_t unit;            /* what one mark stands for; 0: nothing was ever counted */
+    uint32_t coarsest;        /* the unit that its limit asks for, taken when marks of `unit` don't suffice */
     uint32_t fill;            /* how much of the newest chunk there is, 0..unit */
     uint8_t marks;            /* chunks that began inside of the window */
     bool cut;                 /* another began before it and may reach into it */
@@ -38,7 +39,8 @@ void limit_window_advance(struct limit_window *, uint32_t span, uint32_t last, u
 
 /* Makes the chunks fit a (new) limit; call it before a comparison. What was counted stays counted: for one
  * span the error may be up to the old chunk too, on the side of refusing, and chunks stay as large as they
- * are while smaller ones would not hold the count. */
+ * are while smaller ones would not hold the count. Smaller ones than the limit asks for stay while they hold
+ * it: a sender whose messages are under different limits in turn is counted as exactly as the least wants. */
 void limit_window_fit(struct limit_window *, uint32_t last, uint32_t unit);
 
 /* Counts `amount` at tick `now`, which is not before any earlier one. limit_window_fit came before. */

@@ -138,6 +138,52 @@ static void test_refit(void **state) {
     }
 }
 
+/* A sender whose messages are under two limits in turn (its own From, and the newsletter's) is counted as
+ * exactly as the smaller one wants, however long that goes on. */
+static void test_two_limits(void **state) {
+    static const uint32_t pairs[][2] = {{1000, 10000}, {50, 10000}, {10, 12000}, {500, 5000}, {30, 1000}};
+    (void)state;
+    for (size_t p = 0; p < COUNT(pairs); p++)
+        for (unsigned turns = 1; turns <= 64; turns *= 4) {
+            uint32_t small = pairs[p][0], last = 1000;
+            struct limit_window w = {0};
+            struct model m = {0};
+            for (unsigned n = 0; n < 6 * small; n++) {
+                /* Six tenths of the smaller limit in a span. */
+                uint32_t tick = 1000 + (uint32_t)((uint64_t)n * SPAN * 10 / (6 * (uint64_t)small));
+                uint32_t unit = limit_unit(small);
+                limit_window_advance(&w, SPAN, last, tick);
+                limit_window_fit(&w, last, limit_unit(pairs[p][n / turns % 2]));
+                uint64_t exact = model_count(&m, tick, SPAN + 1, SPAN + 1);
+                uint32_t have = limit_window_count(&w);
+                if (have > exact + unit / 2 + 1 || have + unit / 2 + 1 < exact)
+                    fail_msg("%u and %u: %u, it is %llu", small, pairs[p][1], have,
+                             (unsigned long long)exact);
+                limit_window_add(&w, tick, 1);
+                model_add(&m, tick, 1);
+                last = tick;
+            }
+            model_free(&m);
+        }
+}
+
+/* Many at once need the larger chunks: nothing is lost on the way. */
+static void test_two_limits_at_once(void **state) {
+    (void)state;
+    for (uint32_t amount = 1; amount <= 1000; amount *= 10) {
+        struct limit_window w = {0};
+        limit_window_fit(&w, 5, limit_unit(50));
+        limit_window_add(&w, 5, 7);
+        for (uint32_t sum = 7; sum + amount <= 10000; sum += amount) {
+            assert_int_equal(limit_window_count(&w), sum);
+            limit_window_fit(&w, 5, limit_unit(10000));
+            limit_window_add(&w, 5, amount);
+            assert_true(limit_window_valid(&w, 5));
+            limit_window_fit(&w, 5, limit_unit(50));
+        }
+    }
+}
+
 /* Exact from the start, and as long as the limit is under 50. */
 static void test_exact(void **state) {
     (void)state;
@@ -171,6 +217,8 @@ int main(void) {
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_when),
         cmocka_unit_test(test_refit),
+        cmocka_unit_test(test_two_limits),
+        cmocka_unit_test(test_two_limits_at_once),
         cmocka_unit_test(test_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
