@@ -12,6 +12,7 @@
 #include "mail/build.h"
 #include "mail/mime.h"
 #include "rt/fiber.h"
+#include "seeded_bug.h"
 #include "trace/trace.h"
 #include <stdatomic.h>
 
@@ -80,6 +81,25 @@ struct arrival_client accept_client(const struct acceptance *a) {
     return (struct arrival_client){a->original.ip, a->original.helo, a->reverse_path, a->settings->node};
 }
 
+static bool skips(const struct connector *c) { return c && (c->skip_last || c->skip_count); }
+
+bool accept_verifies(const struct acceptance *a) {
+    return a->outside || a->by.relayed || skips(a->by.connector);
+}
+
+/* A filter in front passes on what anybody gives it: then a reverse-path of the tenant's is no more than what
+ * comes from outside says. */
+static bool is_claim(const struct acceptance *a, bool told) {
+#ifdef SLUICE_SEEDED_BUG_SKIPPED_STRANGER_IS_OWN
+    return false;
+#endif
+    if (!skips(a->by.connector))
+        return false;
+    if (told && !a->original.walked_count)
+        return !original_client_known(a->by.connector, &a->original.ip);
+    return a->original.stranger;
+}
+
 void accept_verify(struct flow *flow, struct acceptance *a) {
     const struct content *content = a->content;
     bool told = !ip_is_none(&a->told_ip);
@@ -88,7 +108,8 @@ void accept_verify(struct flow *flow, struct acceptance *a) {
     if (a->told_why.len)
         a->original.why = str_printf(a->arena, "%.*s%s%.*s", STR_FMT(a->told_why),
                                      a->original.why.len ? "; " : "", STR_FMT(a->original.why));
-    if (!content->arrival)
+    a->claimed = is_claim(a, told);
+    if (!content->arrival || (!a->outside && !a->by.relayed && !a->claimed))
         return;
     struct arrival_client client = accept_client(a);
     arrival_end(content->arrival, &client, flow_here(flow)->resolver, clock_mono_ms() + ARRIVAL_DEADLINE_MS,
@@ -114,7 +135,7 @@ static void gather_facts(struct flow *flow, const struct acceptance *a, struct c
         .null_reverse_path = a->reverse_path.len == 0,
         .delivery_report = mime.delivery_report,
         .relayed = a->by.relayed,
-        .from_outside = a->outside,
+        .from_outside = a->outside || a->claimed,
         .arrival = &a->verified,
         .relay_spf = policy->relay_spf,
         .relay_dkim = policy->relay_dkim,

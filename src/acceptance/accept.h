@@ -28,6 +28,7 @@ struct acceptance {
     const struct settings *settings;
     struct str local_user; /* who holds the other end of the API's socket; "" : it didn't come that way */
     struct attribution by; /* tenant NULL: our own report for mail of no tenant */
+    bool claimed;          /* a connector with `skip` has it of a stranger: our name in it is only a claim */
     bool outside;          /* nobody's user and no connector: taken for the recipients' sake */
     struct str reverse_path;
     struct envelope envelope;
@@ -63,6 +64,8 @@ struct outcome accept_message(struct flow *, struct acceptance *);
 /* Step 3, from a fiber, once the content has ended: who it came from before our own hops, and what of it is
  * true. Sets `original` and `verified`. */
 void accept_verify(struct flow *, struct acceptance *);
+/* Is what comes by this connector or from there to be verified, as far as is known before the message? */
+bool accept_verifies(const struct acceptance *);
 /* Who was verified. */
 struct arrival_client accept_client(const struct acceptance *);
 

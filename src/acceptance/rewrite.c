@@ -53,7 +53,7 @@ static bool author_is_a_claim(const struct acceptance *a, struct str signs) {
 #endif
     const struct header *header = &a->content->header;
     struct address_list from = {0};
-    if (!a->outside && !a->by.relayed)
+    if (!a->outside && !a->claimed && !a->by.relayed)
         return false;
     if (header_count(header, STR("From")) != 1 ||
         (!header->separated && header->body_at < a->content->head_len))
@@ -76,7 +76,7 @@ size_t rewrite_signers(const struct acceptance *a, const struct decision *d,
     if (mail_class_is_relay(d->class))
         return 0;
 #endif
-    if (a->outside && !d->verified) /* a null reverse-path: nobody has shown who it is */
+    if ((a->outside || a->claimed) && !d->verified) /* a null reverse-path: nobody has shown who it is */
         return 0;
     size_t count = signing_keys(a->by.tenant, from, a->arrival, ret);
     return count && author_is_a_claim(a, ret[0].domain) ? 0 : count;

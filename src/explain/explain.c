@@ -94,7 +94,7 @@ static bool read_it(struct flow *flow, const struct explain_request *q, struct a
                     const struct explain_result *so_far, struct outcome *ret_refusal) {
     struct content_settings settings = {
         .authserv_id = a->settings->node,
-        .verify = a->outside || a->by.relayed,
+        .verify = accept_verifies(a),
         .now = a->arrival,
         .scan = judge_looks(a->settings) ? judge_copy_place(flow, a->settings, a->arena) : NULL};
     struct content *content = a->content = content_new(flow, a->arena, &settings);

@@ -279,7 +279,7 @@ static struct smtp_reply hook_data_begin(void *arg, const struct smtp_session *s
     struct acceptance *a = &in->transaction->accept;
     struct content_settings settings = {
         .authserv_id = a->settings->node,
-        .verify = a->outside || a->by.relayed,
+        .verify = accept_verifies(a),
         .digest = accept_signs(a->settings),
         .now = a->arrival,
         .scan =

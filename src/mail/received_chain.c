@@ -229,6 +229,38 @@ static bool read_from(struct reader *r, struct clause *c, bool *ret_by) {
     return true;
 }
 
+/* The registered names of authenticated transmission (RFC 3848, 6531): ...A, ...SA. Behind `for` words are
+ * the client's. */
+static bool is_authenticated(struct reader r) {
+    static const char *const words[] = {"ESMTPA", "ESMTPSA", "UTF8SMTPA", "UTF8SMTPSA", "LMTPA", "LMTPSA"};
+    struct item item;
+    while (next_item(&r, &item) && !is_word(&item, "for")) {
+        if (!is_word(&item, "with"))
+            continue;
+        if (!next_item(&r, &item))
+            return false;
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+            if (is_word(&item, words[i]))
+                return true;
+        return false;
+    }
+    return false;
+}
+
+bool received_is_local(struct str value) {
+    struct reader r = {.rest = value};
+    struct item item;
+    if (!next_item(&r, &item))
+        return false;
+    if (item.comment) /* (qmail 4711 invoked by uid 1000) */
+        return str_find(item.text, STR(" invoked by ")) >= 0;
+    bool local = is_word(&item, "by");
+    while (local && next_item(&r, &item) && !is_word(&item, "for"))
+        if (is_word(&item, "with"))
+            return next_item(&r, &item) && is_word(&item, "local");
+    return local;
+}
+
 /* No second clause of either name, not even behind a semicolon: one of them would be the client's doing. */
 static bool only_once(struct reader *r) {
     struct item item;
@@ -253,6 +285,7 @@ bool received_client(struct arena *arena, struct str value, struct received_clie
     if (!by || !next_item(&r, &item) || item.comment)
         return false;
     found.by = item.text;
+    bool authenticated = is_authenticated(r);
     if (!only_once(&r))
         return false;
     if (!conclude(&clause, &found))
@@ -262,6 +295,7 @@ bool received_client(struct arena *arena, struct str value, struct received_clie
         .helo = str_copy(arena, found.helo),
         .name = str_copy(arena, found.name),
         .by = str_copy(arena, found.by),
+        .authenticated = authenticated,
     };
     return true;
 }

@@ -28,22 +28,35 @@ static bool is_skipped(const struct connector *c, const struct ip *ip) {
 
 enum hop { HOP_READ, HOP_END, HOP_UNREADABLE };
 
+bool original_client_known(const struct connector *c, const struct ip *ip) {
+    for (size_t i = 0; i < c->tenant->connector_count; i++)
+        if (connector_has_ip(&c->tenant->connectors[i], ip))
+            return true;
+    return is_skipped(c, ip);
+}
+
 struct walk {
     const struct header *header;
     const struct header_field *field; /* the last Received that was read; NULL: none yet */
     struct arena *arena;
     struct original_client *client;
+    bool authenticated; /* the client that was read last */
+    bool local;         /* the field that was read last tells of none: its host made the message */
 };
 
 /* One hop outwards: by the next Received, which the host that is the client so far has written. */
 static enum hop step_outwards(struct walk *w) {
     struct original_client *o = w->client;
     struct received_client seen;
+    struct str value;
     w->field = header_find(w->header, STR("Received"), w->field);
     if (!w->field)
         return HOP_END;
-    if (!received_client(w->arena, header_unfold(w->arena, w->field->value), &seen))
+    value = header_unfold(w->arena, w->field->value);
+    w->local = received_is_local(value);
+    if (!received_client(w->arena, value, &seen))
         return HOP_UNREADABLE;
+    w->authenticated = seen.authenticated;
     o->walked[o->walked_count++] = o->ip;
     o->ip = seen.ip;
     o->helo = seen.helo;
@@ -88,6 +101,9 @@ void original_client(const struct connector *connector, const struct ip *connect
     while (last == HOP_READ && !(enough = !is_skipped(connector, &ret->ip)) &&
            ret->walked_count < ORIGINAL_CLIENT_WALK_MAX)
         last = step_outwards(&w);
+    bool known = enough && original_client_known(connector, &ret->ip);
+    ret->stranger =
+        last == HOP_UNREADABLE ? !w.local : enough && ret->walked_count && !known && !w.authenticated;
     if (ret->walked_count || !enough)
         ret->why = why_of(&w, last, enough);
 }

@@ -14,12 +14,18 @@
 enum { ORIGINAL_CLIENT_WALK_MAX = HEADER_RECEIVED_MAX };
 
 struct original_client {
-    struct ip ip;      /* the address to check SPF for */
-    struct str helo;   /* what that client said; "" when its field doesn't say */
-    struct str why;    /* for people; "" when nothing was skipped */
+    struct ip ip;    /* the address to check SPF for */
+    struct str helo; /* what that client said; "" when its field doesn't say */
+    struct str why;  /* for people; "" when nothing was skipped */
+    /* Its word about who it is proves nothing: it is none of the tenant's hosts and did not log in at one, or
+     * nobody can tell who it is. Only with `skip`, and when something was skipped. */
+    bool stranger;
     struct ip *walked; /* the addresses that were skipped, from the connecting one outwards */
     size_t walked_count;
 };
+
+/* Is it one that the connector skips, a private one, or one of its tenant's connectors? */
+bool original_client_known(const struct connector *, const struct ip *);
 
 /* Always sets *ret, in `arena`. `connector` may be NULL: nothing is skipped. `header` is that of the message
  * as it came, without our own Received. Where the chain ends, or a field can't be read, the last address that

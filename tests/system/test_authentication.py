@@ -229,6 +229,29 @@ def test_the_true_client(world):
         assert field_values(got.data, "Received")[1:] == [h.removeprefix("Received: ") for h in hops], name
 
 
+OWN = {
+    # Received of a message in the name of contoso.test: class
+    "a stranger": (*through(("mail.evil.test", "203.0.113.66", "filter.contoso.test")), "relay"),
+    "his client made unreadable": ("Received: from a from b (x [203.0.113.66]) by filter.contoso.test with ESMTP; Sun, 22 Nov 2026 10:00:00 +0000", "relay"),
+    "inside": (*through(("pc.contoso.test", "10.1.2.3", "filter.contoso.test")), "normal"),
+    "made on the host": ("Received: by filter.contoso.test (Postfix, from userid 0) id 7; Sun, 22 Nov 2026 10:00:00 +0000", "normal"),
+    "logged in": ("Received: from pc (x [203.0.113.66]) by filter.contoso.test with ESMTPSA id 7; Sun, 22 Nov 2026 10:00:00 +0000", "normal"),
+}
+
+
+def test_a_stranger_behind_a_filter_is_not_us(world):
+    """`skip` says that a filter stands in front, which passes on what anybody gives it: our domain in the reverse-path is a claim."""
+    world.start("fabrikam.test")
+    for name, (hop, cls) in OWN.items():
+        event, got = received(world, send(world, "alice@contoso.test", message("alice@contoso.test", headers=[hop]), FILTER))
+        assert event["class"] == cls, (name, event)
+        if cls == "relay":
+            assert event["rule"] == "relayed" and event["reason"].startswith("the message came from outside, where the reverse-path's domain is a claim"), event
+            assert not field_values(got.data, "DKIM-Signature")
+        else:
+            assert event["rule"] == "own" and event["spf"] is None, (name, event)
+
+
 def test_chains_are_validated(world, keys):
     """Chains by dkimpy of one and two seals, whole and altered; each is told, none verifies a sender."""
     world.start("fabrikam.test")

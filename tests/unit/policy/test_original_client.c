@@ -85,6 +85,53 @@ static void test_walk(void **state) {
     }
 }
 
+/* Whose word about itself proves nothing, in the name of the tenant least of all. */
+static void test_stranger(void **state) {
+    static const struct {
+        const char *what, *connecting, *header;
+        bool stranger;
+    } rows[] = {
+        {"through the filter", "10.1.0.5", FILTER SENDER, true},
+        {"through the filter, by way of our server", "198.51.100.77", SENDER, true},
+        {"a server of ours", "10.1.0.5", HOP("branch", "203.0.113.200", "hub"), false},
+        {"a private one", "10.1.0.5", HOP("pc", "192.168.1.5", "hub"), false},
+        {"nobody before it", "10.1.0.5", "Subject: x\r\n", false},
+        {"made there", "10.1.0.5", "Received: by hub (Postfix, from userid 0) id 7; now\r\n", false},
+        {"made there, Exim", "10.1.0.5", "Received: by hub with local (Exim 4.96) id 7; now\r\n", false},
+        {"made there, qmail", "10.1.0.5", "Received: (qmail 7 invoked by uid 0); now\r\n", false},
+        {"its client is not told", "10.1.0.5", "Received: by hub with SMTP id 7; now\r\n", true},
+        {"its client is made unreadable", "10.1.0.5",
+         "Received: from a from b (x [192.0.2.1]) by hub with ESMTP; now\r\n", true},
+        {"who logged in there", "10.1.0.5",
+         "Received: from pc (x [192.0.2.1]) by hub (Postfix) with ESMTPSA id 7 for <a@b.c>; now\r\n", false},
+        {"who says so in the recipient", "10.1.0.5",
+         "Received: from pc (x [192.0.2.1]) by hub id 7 for <\"with ESMTPSA \"@b.c>; now\r\n", true},
+        {"who says so himself", "10.1.0.5",
+         "Received: from pc (x [192.0.2.1]) by hub with ESMTP id 7 with ESMTPSA; now\r\n", true},
+    };
+    struct fixture f = fixture_open(
+        "tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"10.1.0.0/16\"} skip = "
+        "{\"198.51.100.77\"} } connector \"branch\" { addresses = {\"203.0.113.200\"} } connector \"plain\" "
+        "{ "
+        "addresses = {\"10.2.0.0/16\"} } }",
+        NULL, NULL);
+    (void)state;
+    assert_int_equal(config_error_count(f.errors), 0);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct header header;
+        struct ip connecting;
+        struct original_client o;
+        assert_true(ip_parse(str_of(rows[i].connecting), &connecting));
+        assert_int_equal(header_parse(f.arena, str_of(rows[i].header), 0, &header), 0);
+        original_client(&f.policy->tenants[0].connectors[0], &connecting, STR("h"), &header, f.arena, &o);
+        if (o.stranger != rows[i].stranger)
+            fail_msg("%s: %s", rows[i].what, o.stranger ? "a stranger" : "known");
+        original_client(&f.policy->tenants[0].connectors[2], &connecting, STR("h"), &header, f.arena, &o);
+        assert_false(o.stranger); /* nothing is skipped: the connector answers for what it sends */
+    }
+    fixture_close(&f);
+}
+
 /* No connector, no address (the local socket), and a chain without an end. */
 static void test_edges(void **state) {
     struct fixture f = fixture_open("tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = "
@@ -111,6 +158,7 @@ static void test_edges(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_walk), cmocka_unit_test(test_edges)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_walk), cmocka_unit_test(test_stranger),
+                                       cmocka_unit_test(test_edges)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
