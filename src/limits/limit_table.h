@@ -46,7 +46,7 @@ struct limit_table *limit_table_new(uint32_t capacity);
 /* NULL is fine; returns NULL. */
 struct limit_table *limit_table_free(struct limit_table *);
 
-/* The key of a sender, by a seed that is kept with what is saved (limit_store_seed): 64 bits of a keyed hash
+/* The key of a sender, by a seed that is kept with what is saved (limit_store_seed): 64 bits of SipHash
  * of the name (user@domain, or what names a connector), without regard to case. Two of ten million senders
  * share one with a chance of 3 in a million. Never 0. */
 uint64_t limit_key(uint64_t seed, struct str sender);

@@ -60,6 +60,27 @@ static void test_numbers(void **state) {
     }
 }
 
+/* The authors' vectors: the key is 00 01 ... 0f, the message 00 01 ... */
+static void test_hash(void **state) {
+    static const struct {
+        size_t len;
+        uint64_t hash;
+    } vectors[] = {
+        {0, 0x726fdb47dd0e0e31}, {1, 0x74f839c593dc67fd}, {8, 0x93f5f5799a932462}, {15, 0xa129ca6149be45e5}};
+    const uint64_t key = 0x0706050403020100;
+    char message[16];
+    (void)state;
+    for (size_t i = 0; i < sizeof message; i++)
+        message[i] = (char)i;
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
+        assert_true(str_hash(str_from(message, vectors[i].len), key) == vectors[i].hash);
+        assert_true(str_hash_nocase(str_from(message, vectors[i].len), key) == vectors[i].hash);
+    }
+    assert_true(str_hash_nocase(STR("Ann@Contoso.com"), 7) == str_hash(STR("ann@contoso.com"), 7));
+    assert_true(str_hash(STR("Ann@contoso.com"), 7) != str_hash(STR("ann@contoso.com"), 7));
+    assert_true(str_hash(STR("ann@contoso.com"), 8) != str_hash(STR("ann@contoso.com"), 7));
+}
+
 static void test_distance(void **state) {
     static const struct {
         const char *a, *b;
@@ -89,7 +110,8 @@ static void test_copies(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_comparisons), cmocka_unit_test(test_searches), cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_distance), cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_distance), cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
