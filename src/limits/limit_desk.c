@@ -210,12 +210,12 @@ void limit_desk_look(const struct limit_desk *d, const struct limit_question *q,
 
 /* ---- Asking ---- */
 
-/* Behind a connector one can invent reverse-paths without end: the last quarter of the places is for users,
- * so that a flood of them stops nobody who logs in. */
+/* Behind a connector and at the local socket one can invent reverse-paths without end: the last quarter of
+ * the places is for users, so that a flood of them stops nobody who logs in. */
 static bool takes_their_places(const struct limit_desk *d, const struct limit_question *q, uint64_t key) {
     struct limit_table_stats stats;
     limit_table_stats(d->kept.senders, &stats);
-    return q->connector.len &&
+    return limit_sender_mailbox(q->sender).len &&
            !limit_table_room(d->kept.senders, key, q->now, stats.capacity - stats.capacity / 4);
 }
 

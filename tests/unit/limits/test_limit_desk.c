@@ -278,25 +278,25 @@ static void test_full(void **unused) {
     close_room(&r);
 }
 
-/* Who invents senders behind a connector takes no place of those who log in. */
-static void test_flood(void **unused) {
-    (void)unused;
+/* Who invents senders behind a connector, or at the local socket, takes no place of those who log in. */
+static void flood(struct str connector, const char *before) {
     enum { PLACES = 40 };
     struct room r = new_room(PLACES);
     struct limit_answer a;
     char name[64];
     for (int i = 0; i < 3 * PLACES; i++) {
-        snprintf(name, sizeof name, "connector/contoso/on-prem/x%d@contoso.com", i);
+        snprintf(name, sizeof name, "%sx%d@contoso.com", before, i);
         struct limit_question q = question(name, 1, NOON);
-        q.connector = STR("contoso/on-prem");
+        q.connector = connector;
         const char *said = send_one(&r, &q, &a);
         if (i < PLACES * 3 / 4)
             assert_string_equal(said, "pass");
         else
             assert_true(str_starts(str_of(said), STR("451 4.3.2 ")));
     }
-    struct limit_question known = question("connector/contoso/on-prem/x1@contoso.com", 1, NOON);
-    known.connector = STR("contoso/on-prem");
+    snprintf(name, sizeof name, "%sx1@contoso.com", before);
+    struct limit_question known = question(name, 1, NOON);
+    known.connector = connector;
     assert_string_equal(send_one(&r, &known, &a), "pass");
     for (int i = 0; i < PLACES / 4; i++) {
         snprintf(name, sizeof name, "user%d@contoso.com", i);
@@ -304,6 +304,12 @@ static void test_flood(void **unused) {
         assert_string_equal(send_one(&r, &q, &a), "pass");
     }
     close_room(&r);
+}
+
+static void test_flood(void **unused) {
+    (void)unused;
+    flood(STR("contoso/on-prem"), "connector/contoso/on-prem/");
+    flood(STR(""), "local/contoso/");
 }
 
 static void test_allowed(void **unused) {
