@@ -57,6 +57,19 @@ static void load_skip(struct loading *l, const struct config_node *node, struct 
         config_complain(l->errors, node, "skip", "\"last\" stands alone: it is exactly one hop");
 }
 
+/* Senders are counted and restricted by names such as "connector/TENANT/NAME/mailbox", whatever the case
+ * (limits/sender_name.h): two must not make one. `other` is an earlier one, or NULL. */
+static void check_title(struct loading *l, const struct config_node *node, const char *what,
+                        struct str other) {
+    struct str title = config_title(node);
+    if (!other.len && (str_index(title, '/') >= 0 || str_index(title, '@') >= 0))
+        config_complain(l->errors, node, NULL, "the name of a %s can't hold \"/\" or \"@\": \"%.*s\"", what,
+                        STR_FMT(title));
+    if (other.len && str_eq_nocase(title, other))
+        config_complain(l->errors, node, NULL, "\"%.*s\" differs from the %s \"%.*s\" in case only",
+                        STR_FMT(title), what, STR_FMT(other));
+}
+
 static void load_connector(struct loading *l, const struct config_node *node, struct connector *c) {
     struct str deliver = config_string(node, "deliver");
     c->name = config_title(node);
@@ -144,12 +157,16 @@ static void load_pools(struct loading *l, const struct config_node *node, struct
 static void load_tenant(struct loading *l, const struct config_node *node, struct tenant *t) {
     struct config_sections connectors = config_sections(node, "connector");
     t->name = config_title(node);
+    for (const struct tenant *before = l->policy->tenants; before <= t; before++)
+        check_title(l, node, "tenant", before < t ? before->name : STR(""));
     load_domains(l, node, t);
     load_users(l, node, t);
     t->connectors = arena_array(l->arena, struct connector, connectors.count);
     for (size_t i = 0; i < connectors.count; i++) {
         struct connector *c = &t->connectors[t->connector_count++];
         c->tenant = t;
+        for (const struct connector *before = t->connectors; before <= c; before++)
+            check_title(l, connectors.at[i], "connector", before < c ? before->name : STR(""));
         load_connector(l, connectors.at[i], c);
         c->limits = config_has(connectors.at[i], "limits") ? config_bool(connectors.at[i], "limits")
                                                            : config_sections(node, "policy").count > 0;

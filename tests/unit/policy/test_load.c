@@ -83,6 +83,15 @@ static void test_problems(void **state) {
         const char *text, *problem;
     } cases[] = {
         {"tenant \"a\" {}", "domains"},
+        {"tenant \"a/b\" { domains = {\"a.example\"} }", "the name of a tenant can't hold \"/\" or \"@\""},
+        {"tenant \"a\" { domains = {\"a.example\"} }\ntenant \"A\" { domains = {\"b.example\"} }",
+         "test.conf:2: \"A\" differs from the tenant \"a\" in case only"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c@x\" { addresses = {\"10.0.0.1\"} } }",
+         "the name of a connector can't hold"},
+        {"tenant \"a\" { domains = {\"a.example\"} connector \"c\" { addresses = {\"10.0.0.1\"} } connector "
+         "\"C\" "
+         "{ addresses = {\"10.0.0.2\"} } }",
+         "\"C\" differs from the connector \"c\" in case only"},
         {"tenant \"a\" { domains = {\"a..b\"} }", "\"a..b\" is no domain"},
         {"tenant \"a\" { domains = {\"[192.0.2.1]\"} }", "\"[192.0.2.1]\" is no domain"},
         {"tenant \"a\" { domains = {\"a.example\", \"A.example\"} }", "\"A.example\" stands here twice"},
