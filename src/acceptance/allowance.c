@@ -20,6 +20,11 @@ static bool came_back(const struct envelope *e, const struct envelope_copy *copy
     return false;
 }
 
+static bool is_inside(const struct acceptance *a, const struct envelope_copy *copy) {
+    struct str domain = address_split(copy->to.address).domain;
+    return tenant_accepts(a->settings->policy, a->by.tenant, domain);
+}
+
 static struct limit_use use_of(const struct acceptance *a) {
     const struct envelope *e = &a->envelope;
     struct limit_use use = {0};
@@ -27,8 +32,7 @@ static struct limit_use use_of(const struct acceptance *a) {
         const struct envelope_copy *copy = &e->copies[i];
         if (copy->ended.fate != OUTCOME_DONE || came_back(e, copy))
             continue;
-        struct str domain = address_split(copy->to.address).domain;
-        if (tenant_accepts(a->settings->policy, a->by.tenant, domain))
+        if (is_inside(a, copy))
             use.internal++;
         else
             use.external++;
@@ -164,11 +168,32 @@ static void hold_until(struct acceptance *a, const struct allowance *w, int64_t 
                        clock_rfc3339(until, text));
 }
 
+/* Who may not send can still receive: of mail from outside the copies end that are forwarded out of the
+ * tenant, when another one stays. */
+static bool receives_only(struct acceptance *a, const struct outcome *refusal) {
+    struct envelope *e = &a->envelope;
+    size_t stays = 0;
+    for (size_t i = 0; i < e->copy_count; i++)
+        stays += e->copies[i].ended.fate == OUTCOME_DONE &&
+                 (is_inside(a, &e->copies[i]) || came_back(e, &e->copies[i]));
+    if (!a->outside || !stays || refusal->fate != OUTCOME_NEVER)
+        return false;
+    for (size_t i = 0; i < e->copy_count; i++)
+        if (e->copies[i].ended.fate == OUTCOME_DONE && !is_inside(a, &e->copies[i]) &&
+            !came_back(e, &e->copies[i]))
+            e->copies[i].ended = *refusal;
+    return true;
+}
+
 struct outcome allowance_ask(struct flow *flow, struct acceptance *a, struct allowance *ret) {
     struct limit_decision *decision = &ret->answer.decision;
     ret->counting = false;
     allowance_question(a, &ret->question);
     sending_ask(flow->sending, &ret->question, a->arena, &ret->answer);
+    if (decision->step == LIMIT_REFUSE && receives_only(a, &decision->refusal)) {
+        allowance_question(a, &ret->question);
+        sending_ask(flow->sending, &ret->question, a->arena, &ret->answer);
+    }
     if (decision->warned)
         raise_near(flow, ret);
 #ifdef SLUICE_SEEDED_BUG_OVER_LIMIT_ACCEPTED

@@ -88,6 +88,18 @@ def copies(world, trace_id, count):
 
 # ---- who gets what
 
+def test_a_restricted_tenant_still_receives(world):
+    """What it would forward ends; the copy for its own server arrives."""
+    world.start("fabrikam.test")
+    world.daemon.cli("tenant", "restrict", "contoso", "--reason", "unpaid")
+    assert refusal(world, CAROL, "one@contoso.test").reply == "550 5.7.705 Access denied, tenant has exceeded threshold"
+    trace_id = outside(world, CAROL, "kept@contoso.test")
+    world.receiver.wait(lambda: world.home.messages)
+    assert [m.recipients for m in world.receiver.messages] == [["kept@contoso.test"]]
+    event, = [e for e in world.daemon.events(trace_id) if e["recipient"] == BOB]
+    assert (event["event"], event["reply"]) == ("DROP", "550 5.7.705 Access denied, tenant has exceeded threshold")
+
+
 def test_one_to_many(world, judges):
     """Own and foreign targets, in all classes; each copy is sealed, the trace tells each recipient's fate."""
     world.start()

@@ -16,6 +16,7 @@ static const struct sending_policy standard = {
 static const struct sending_policy lenient = {
     .name = {"lenient", 7}, .external_per_hour = 100, .per_minute = 60, .action = LIMIT_ALERT};
 
+/* A long table: each limit, below, at and above it. */
 static void test_decide(void **state) {
     static const struct {
         const struct sending_policy *policy;
