@@ -162,9 +162,11 @@ static void add_shared_txt(struct plan_building *b, size_t zone, struct str name
 static void add_domain(struct plan_building *b, const struct plan_domain *d) {
     size_t zone = plan_zone_of(b, d->domain, PLAN_TENANT);
     if (map_get(b->spf_owners, d->domain)) {
-        plan_note(b, d->domain,
-                  "this domain of tenant `%.*s` is an EHLO name too, and keeps the SPF record of that",
-                  STR_FMT(d->tenant));
+        plan_note(
+            b, d->domain,
+            "this domain of tenant `%.*s` is an EHLO name too, and keeps the SPF record of that, which lets "
+            "unpublished pools through, too: better give the site an EHLO name of its own",
+            STR_FMT(d->tenant));
     } else {
         map_put(b->spf_owners, d->domain, b);
         add_shared_txt(b, zone, d->domain,
