@@ -14,7 +14,7 @@ enum cli_exit {
     CLI_DONE = 0,
     CLI_NO = 1,          /* the answer is no: refused, not found, errors in the configuration */
     CLI_USAGE = 2,       /* the command line is wrong, or the configuration can't be read */
-    CLI_UNREACHABLE = 3, /* no daemon answers */
+    CLI_UNREACHABLE = 3, /* who would know does not answer: the daemon, or the DNS */
 };
 
 #define CLI_CONFIG "/etc/sluice/sluice.conf"

@@ -2,25 +2,22 @@
 #include "base/clock.h"
 #include "cmd/asking.h"
 #include "cmd/dns.h"
+#include "cmd/progress.h"
 #include "identity/survey.h"
 #include "trace/text.h"
 #include <jansson.h>
-#include <unistd.h>
 
-enum { FIBERS = 64, PER_SECOND = 1000, LONG_MS = 2000 };
+enum { FIBERS = 64, PER_SECOND = 1000 };
 
 struct asking {
-    struct cli *cli;
     struct survey *survey;
     const struct survey_input *input;
-    int64_t began;
-    bool watched, shown;
+    struct cli_progress progress;
 };
 
 static void begin(void *ctx, struct resolver *resolver) {
     struct asking *a = ctx;
     a->survey = survey_new(a->input, resolver);
-    a->began = clock_mono_ms();
 }
 
 static void run(void *ctx, struct flow *flow) {
@@ -28,22 +25,18 @@ static void run(void *ctx, struct flow *flow) {
     survey_work(((struct asking *)ctx)->survey);
 }
 
-/* Where somebody watches, and it takes long. */
 static void show_progress(void *ctx) {
     struct asking *a = ctx;
-    if (!a->watched || clock_mono_ms() - a->began < LONG_MS)
-        return;
-    fprintf(a->cli->err, "\r%zu of %zu asked ", survey_done(a->survey), survey_total(a->survey));
-    fflush(a->cli->err);
-    a->shown = true;
+    cli_progress(&a->progress, "%zu of %zu names, domains and addresses are asked for",
+                 survey_done(a->survey), survey_total(a->survey));
 }
 
 static int ask(struct cli *cli, const struct settings *settings, struct asking *a) {
     struct cli_asking how = {
         .fibers = FIBERS, .begin = begin, .run = run, .waiting = show_progress, .ctx = a};
+    cli_progress_begin(&a->progress, cli);
     int bad = cli_ask_dns(cli, settings, &how);
-    if (a->shown)
-        fprintf(cli->err, "\r%*s\r", 40, "");
+    cli_progress_end(&a->progress);
     return bad;
 }
 
@@ -108,7 +101,7 @@ static void say_all_right(struct cli *cli, const struct plan_input *in) {
             in->domain_count, in->domain_count == 1 ? "" : "s", cli_paint(cli, CLI_PLAIN));
 }
 
-/* Returns the exit: NO when there are faults. */
+/* Returns the exit: NO when there are faults, else UNREACHABLE when something could not be asked. */
 static int report(struct cli *cli, const struct plan_input *in, struct str lines, bool last) {
     static const struct cli_column columns[] = {
         {"SUBJECT", "subject", CLI_TEXT, .least = 16},
@@ -134,7 +127,7 @@ static int report(struct cli *cli, const struct plan_input *in, struct str lines
                 "\n%zu question%s got no answer: what depends on %s can't be told, and is no fault of a "
                 "record\n",
                 counts.unknown, counts.unknown == 1 ? "" : "s", counts.unknown == 1 ? "it" : "them");
-    return counts.faults ? CLI_NO : CLI_DONE;
+    return counts.faults ? CLI_NO : counts.unknown ? CLI_UNREACHABLE : CLI_DONE;
 }
 
 /* ---- what the daemon has found ---- */
@@ -175,7 +168,7 @@ int cmd_dns_check(struct cli *cli, const struct settings *settings, const struct
         .timeout_ms = settings->dns.timeout_ms,
         .now = clock_wall_ms(),
     };
-    struct asking a = {.cli = cli, .input = &input, .watched = isatty(fileno(cli->err))};
+    struct asking a = {.input = &input};
     int bad = ask(cli, settings, &a);
     if (!bad) {
         struct survey_result result = survey_end(a.survey);

@@ -94,12 +94,11 @@ struct questions {
     struct arena *arena;
 };
 
-static bool ask(void *ctx, size_t number, struct resolver *resolver) {
+static bool ask(void *ctx, size_t number, struct resolver *resolver, int64_t deadline) {
     struct questions *q = ctx;
     struct dns_answer answer = {.status = DNS_FAILED, .why = STR("no question before got an answer")};
     if (resolver)
-        resolver_lookup(resolver, q->sets[number]->name, DNS_TXT, clock_mono_ms() + QUESTION_MS, q->arena,
-                        &answer);
+        resolver_lookup(resolver, q->sets[number]->name, DNS_TXT, deadline, q->arena, &answer);
     publication_answer(q->publication, number, &answer);
     return answer.status != DNS_FAILED;
 }
@@ -111,6 +110,7 @@ static int ask_primary(struct cli *cli, const struct settings *s, struct publica
     size_t count = publication_questions(publication, &q.sets);
     there.dns.servers = &s->identity.primary, there.dns.server_count = 1;
     there.dns.zone_file = there.dns.trust_anchor = NULL;
+    there.dns.timeout_ms = QUESTION_MS;
     return count ? dns_ask(cli, &there, &(struct dns_questions){count, ask, &q}) : CLI_DONE;
 }
 

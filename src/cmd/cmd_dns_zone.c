@@ -83,19 +83,17 @@ static void print_line(struct cli *cli, const struct live_line *line, struct buf
 
 struct comparing {
     struct arena *arena;
-    const struct settings *settings;
     const struct live_set *sets;
     struct buf *lines;
 };
 
-static bool ask(void *ctx, size_t number, struct resolver *resolver) {
+static bool ask(void *ctx, size_t number, struct resolver *resolver, int64_t deadline) {
     struct comparing *c = ctx;
     const struct live_set *set = &c->sets[number];
     struct dns_answer answer = {.status = DNS_FAILED,
                                 .why = STR("not asked: no question before got an answer")};
     if (resolver)
-        resolver_lookup(resolver, set->name, set->type, clock_mono_ms() + c->settings->dns.timeout_ms,
-                        c->arena, &answer);
+        resolver_lookup(resolver, set->name, set->type, deadline, c->arena, &answer);
     live_compare(c->arena, set, &answer, c->lines);
     return answer.status != DNS_FAILED;
 }
@@ -111,7 +109,7 @@ static int print_differences(struct cli *cli, const struct settings *s, const st
     struct buf found __attribute__((cleanup(buf_free))) = {0}, json __attribute__((cleanup(buf_free))) = {0};
     struct live_set *sets;
     size_t count = live_sets(cli->arena, plan, &sets);
-    struct comparing comparing = {cli->arena, s, sets, &found};
+    struct comparing comparing = {cli->arena, sets, &found};
     int bad = dns_ask(cli, s, &(struct dns_questions){count, ask, &comparing});
     if (bad)
         return bad;
@@ -119,14 +117,17 @@ static int print_differences(struct cli *cli, const struct settings *s, const st
     size_t line_count = found.len / sizeof *lines;
     if (line_count)
         qsort(lines, line_count, sizeof *lines, by_set);
-    for (size_t i = 0; i < line_count; i++)
+    bool differs = false;
+    for (size_t i = 0; i < line_count; i++) {
         print_line(cli, &lines[i], &json);
+        differs |= lines[i].state != LIVE_UNKNOWN;
+    }
     if (cli->json || cli->csv)
         cli_rows(cli, buf_view(&json), columns);
     else if (!line_count)
         fprintf(cli->out, "%s%zu names and types are as planned%s\n", cli_paint(cli, CLI_GREEN), count,
                 cli_paint(cli, CLI_PLAIN));
-    return line_count ? CLI_NO : CLI_DONE;
+    return differs ? CLI_NO : line_count ? CLI_UNREACHABLE : CLI_DONE;
 }
 
 int cmd_dns_zone(struct cli *cli, const struct cli_arguments *arguments, const struct settings *s,

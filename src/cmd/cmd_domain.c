@@ -2,13 +2,12 @@
 #include "base/error.h"
 #include "cmd/asking.h"
 #include "cmd/dkim.h"
+#include "cmd/progress.h"
 #include "identity/names.h"
 #include "settings/planned.h"
 #include "watch/domains.h"
 #include <jansson.h>
 #include <unistd.h>
-
-enum { FIBERS = 16 };
 
 static const struct cli_column columns[] = {
     {"TENANT", "tenant", CLI_TEXT, .least = 8},
@@ -29,6 +28,7 @@ struct work {
     struct settings *settings;
     struct domains domains;
     struct domains_round round;
+    struct cli_progress progress;
     struct buf *lines;
 };
 
@@ -75,6 +75,12 @@ static void ask(void *ctx, struct flow *flow) {
     domains_ask(&((struct work *)ctx)->round, flow_here(flow)->resolver);
 }
 
+static void show(void *ctx) {
+    struct work *w = ctx;
+    cli_progress(&w->progress, "%zu of %zu domains are asked for", atomic_load(&w->round.done),
+                 w->round.count);
+}
+
 static int local_verify(struct work *w, const struct str *names, size_t count) {
     struct domains_one *list;
     struct str why;
@@ -83,8 +89,10 @@ static int local_verify(struct work *w, const struct str *names, size_t count) {
         return says(w->cli, why, CLI_NO);
     w->round = (struct domains_round){
         .settings = w->settings, .table = w->domains.table, .at = list, .count = chosen};
-    struct cli_asking how = {.fibers = FIBERS, .run = ask, .ctx = w};
+    struct cli_asking how = {.fibers = DOMAINS_WAVE, .run = ask, .waiting = show, .ctx = w};
+    cli_progress_begin(&w->progress, w->cli);
     int bad = chosen ? cli_ask_dns(w->cli, w->settings, &how) : CLI_DONE;
+    cli_progress_end(&w->progress);
     if (!bad && ownership_write(w->domains.table, w->domains.file, w->cli->arena, &why) != 0)
         bad = says(w->cli, why, CLI_NO);
     if (!bad)
@@ -203,19 +211,31 @@ static void say_added(struct cli *cli, struct str lines) {
     json_decref(row);
 }
 
-/* Verified, and the token is there now. */
-static bool all_good(struct str lines) {
+/* Verified, and the token is there now? What the DNS did not say is no "no". */
+static int exit_of_row(json_t *row) {
+    struct str state = str_of(json_string_value(json_object_get(row, "state")));
+    bool why = !json_is_null(json_object_get(row, "why"));
+    bool missing = !json_is_null(json_object_get(row, "missing_since"));
+    if (str_eq(state, STR("verified")))
+        return !why ? CLI_DONE : missing ? CLI_NO : CLI_UNREACHABLE;
+    return why && str_eq(state, STR("unknown")) ? CLI_UNREACHABLE : CLI_NO;
+}
+
+/* NO, if it is the answer for one; else UNREACHABLE, if for one there was none. */
+static int exit_of(struct str lines) {
     struct str line;
-    bool good = true;
-    while (good && str_cut(&lines, '\n', &line)) {
+    bool unknown = false;
+    while (str_cut(&lines, '\n', &line)) {
         if (!line.len)
             continue;
         json_t *row = json_loadb(line.at, line.len, 0, NULL);
-        struct str state = str_of(json_string_value(json_object_get(row, "state")));
-        good = str_eq(state, STR("verified")) && json_is_null(json_object_get(row, "why"));
+        int one = exit_of_row(row);
         json_decref(row);
+        if (one == CLI_NO)
+            return CLI_NO;
+        unknown |= one == CLI_UNREACHABLE;
     }
-    return good;
+    return unknown ? CLI_UNREACHABLE : CLI_DONE;
 }
 
 static int run_verb(struct cli *cli, const struct verb *verb, const struct cli_arguments *arguments) {
@@ -232,7 +252,7 @@ static int run_verb(struct cli *cli, const struct verb *verb, const struct cli_a
         return CLI_DONE;
     }
     cli_rows(cli, buf_view(&lines), columns);
-    return strcmp(verb->word, "verify") == 0 && !all_good(buf_view(&lines)) ? CLI_NO : CLI_DONE;
+    return strcmp(verb->word, "verify") == 0 ? exit_of(buf_view(&lines)) : CLI_DONE;
 }
 
 static int run(struct cli *cli, const struct cli_arguments *arguments) {

@@ -63,23 +63,21 @@ void dkim_compare(struct arena *arena, const struct dns_answer *answer, struct d
 
 struct comparing {
     struct arena *arena;
-    const struct settings *settings;
     struct dkim_rows *rows;
 };
 
-static bool compare(void *ctx, size_t number, struct resolver *resolver) {
+static bool compare(void *ctx, size_t number, struct resolver *resolver, int64_t deadline) {
     struct comparing *c = ctx;
     struct dkim_row *row = &c->rows->rows[number];
     struct dns_answer answer = {.status = DNS_FAILED};
     if (resolver)
-        resolver_lookup(resolver, row->name, DNS_TXT, clock_mono_ms() + c->settings->dns.timeout_ms, c->arena,
-                        &answer);
+        resolver_lookup(resolver, row->name, DNS_TXT, deadline, c->arena, &answer);
     dkim_compare(c->arena, &answer, row);
     return answer.status != DNS_FAILED;
 }
 
 int dkim_ask(struct cli *cli, struct settings *settings, struct dkim_rows *rows) {
-    struct comparing comparing = {cli->arena, settings, rows};
+    struct comparing comparing = {cli->arena, rows};
     return dns_ask(cli, settings, &(struct dns_questions){rows->count, compare, &comparing});
 }
 
@@ -147,12 +145,15 @@ int dkim_check_rows(struct cli *cli, struct settings *settings, struct dkim_rows
         {0},
     };
     struct buf lines __attribute__((cleanup(buf_free))) = {0};
+    bool wrong = false, unknown = false;
     int bad = dkim_ask(cli, settings, rows);
     if (bad)
         return bad;
     for (size_t i = 0; i < rows->count; i++) {
         add_line(cli, &rows->rows[i], dkim_advice(cli->arena, settings, rows->rows[i].domain), &lines);
-        bad |= at_fault(&rows->rows[i]) ? CLI_NO : CLI_DONE;
+        bool silent = rows->rows[i].live == DKIM_LIVE_FAILED;
+        wrong |= at_fault(&rows->rows[i]) && !silent;
+        unknown |= at_fault(&rows->rows[i]) && silent;
     }
     cli_rows(cli, buf_view(&lines), columns);
     for (size_t i = 0; i < rows->count && !cli->json && !cli->csv; i++) {
@@ -163,5 +164,5 @@ int dkim_check_rows(struct cli *cli, struct settings *settings, struct dkim_rows
         if (advice.len)
             fprintf(cli->out, "\n%.*s: %.*s\n", STR_FMT(d->domain), STR_FMT(advice));
     }
-    return bad;
+    return wrong ? CLI_NO : unknown ? CLI_UNREACHABLE : CLI_DONE;
 }

@@ -196,7 +196,8 @@ static void help_all(struct cli *cli, const struct cli_command *const *commands)
     }
     fputs("\nsluice COMMAND --help says more. Everywhere:\n", cli->out);
     list_options(cli, common);
-    fputs("\nExit: 0 done, 1 the answer is no, 2 usage, 3 the daemon can't be reached.\n", cli->out);
+    fputs("\nExit: 0 done, 1 the answer is no, 2 usage, 3 the daemon or the DNS does not answer.\n",
+          cli->out);
 }
 
 static const struct cli_command *find_command(struct cli *cli, const struct cli_command *const *commands,

@@ -140,6 +140,8 @@ struct survey *survey_new(const struct survey_input *in, struct resolver *below)
     a->uncertain = arena_array(a->arena, bool, a->total);
     a->come_to = arena_array(a->arena, bool, a->total);
     put_in_order(a);
+    a->patience = (struct dns_patience){.timeout_ms = in->timeout_ms,
+                                        .wave = a->total < SURVEY_WAVE ? a->total : SURVEY_WAVE};
     return a;
 }
 

@@ -36,13 +36,14 @@ static void pace(struct survey *a) {
 
 static void ask_below(struct survey *a, struct str name, enum dns_type type, struct arena *arena,
                       struct dns_answer *ret) {
-    if (!a->answered && a->failed >= SURVEY_GIVE_UP) {
+    int64_t deadline = dns_patience_next(&a->patience, clock_mono_ms());
+    if (!deadline) {
         a->unasked++;
         *ret = (struct dns_answer){.status = DNS_FAILED, .why = STR("not asked")};
         return;
     }
     pace(a);
-    resolver_lookup(a->below, name, type, clock_mono_ms() + a->in->timeout_ms, arena, ret);
+    resolver_lookup(a->below, name, type, deadline, arena, ret);
     answer_doubt(ret);
 #ifdef SLUICE_SEEDED_BUG_SURVEY_FAILURE_IS_FAULT
     ret->status = ret->status == DNS_FAILED ? DNS_NONE : ret->status;
@@ -50,9 +51,10 @@ static void ask_below(struct survey *a, struct str name, enum dns_type type, str
     if (ret->status == DNS_RECORDS && (!a->ttl || ret->ttl < a->ttl))
         a->ttl = ret->ttl ? ret->ttl : 1;
     if (ret->status != DNS_FAILED) {
-        a->answered++;
+        dns_patience_note(&a->patience, true);
         return;
     }
+    dns_patience_note(&a->patience, false);
     a->failed++;
     struct str subject = str_printf(arena, "%.*s %s", STR_FMT(name), type_text(type));
     survey_say(a, a->total, SURVEY_UNANSWERED, subject, ret->why.len ? ret->why : STR("no answer"), STR_NULL);

@@ -7,10 +7,11 @@
 #include "identity/plan_find.h"
 #include "identity/spf_split.h"
 #include "identity/survey.h"
+#include "rt/dns_patience.h"
 #include <stdatomic.h>
 
-/* When none of so many questions got an answer, the others are not asked. */
-enum { SURVEY_GIVE_UP = 128, SURVEY_FIBERS_MAX = 256 };
+/* So many of the first questions have their whole time limit, whether anything is answered or not. */
+enum { SURVEY_WAVE = 64, SURVEY_FIBERS_MAX = 256 };
 
 /* What one wrong SPF record does to many addresses. */
 struct survey_group {
@@ -43,7 +44,8 @@ struct survey {
     const struct str *ehlos;
     size_t ehlo_count;
     struct str include; /* "spf.DOMAIN" */
-    size_t next, total, answered, failed, unanswered, unasked;
+    size_t next, total, failed, unanswered, unasked;
+    struct dns_patience patience;
     struct survey_turn turns[SURVEY_FIBERS_MAX];
     size_t *turn_order;   /* whose turn it is, by order */
     bool *come_to;        /* by order */

@@ -150,8 +150,13 @@ static void ask_one(struct domains_round *r, const struct domains_one *one, stru
     bool changed;
     if (!token.len)
         return;
-    enum ownership_finding found = ownership_ask(resolver, one->domain, token,
-                                                 clock_mono_ms() + r->settings->dns.timeout_ms, arena, &why);
+    int64_t deadline = dns_patience_next(&r->patience, clock_mono_ms());
+    enum ownership_finding found = OWNERSHIP_UNANSWERED;
+    if (deadline)
+        found = ownership_ask(resolver, one->domain, token, deadline, arena, &why);
+    else
+        why = STR("not asked: no question before got an answer");
+    dns_patience_note(&r->patience, found != OWNERSHIP_UNANSWERED);
     struct ownership_fact fact =
         ownership_note(r->table, one->tenant, one->domain, found, why, r->settings->ownership.grace_ms,
                        clock_wall_ms(), arena, &changed);
@@ -161,8 +166,12 @@ static void ask_one(struct domains_round *r, const struct domains_one *one, stru
 
 void domains_ask(struct domains_round *r, struct resolver *resolver) {
     struct arena *arena = arena_new(0);
+    if (!r->patience.timeout_ms)
+        r->patience = (struct dns_patience){.timeout_ms = r->settings->dns.timeout_ms,
+                                            .wave = r->count < DOMAINS_WAVE ? r->count : DOMAINS_WAVE};
     while (r->next < r->count) {
         ask_one(r, &r->at[r->next++], resolver, arena);
+        atomic_fetch_add(&r->done, 1);
         arena_reset(arena);
         if (r->pause_ms && fiber_sleep(r->pause_ms) != 0)
             break;

@@ -4,7 +4,12 @@
 #pragma once
 #include "api/api.h"
 #include "identity/ownership.h"
+#include "rt/dns_patience.h"
 #include "settings/settings.h"
+#include <stdatomic.h>
+
+/* So many at a time, where somebody waits. */
+enum { DOMAINS_WAVE = 64 };
 
 struct domains {
     struct ownership *table;
@@ -45,7 +50,9 @@ struct domains_round {
     struct ownership *table;
     const struct domains_one *at;
     size_t count, next;
-    int64_t pause_ms; /* of each fiber, after each question */
+    struct dns_patience patience; /* set by domains_ask */
+    atomic_size_t done;           /* any thread may look */
+    int64_t pause_ms;             /* of each fiber, after each question */
     void (*noted)(void *ctx, const struct ownership_fact *, enum ownership_finding,
                   bool changed); /* or NULL */
     void *ctx;

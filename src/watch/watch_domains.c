@@ -13,7 +13,7 @@ enum {
     LOOK_MAX_MS = 60 * 1000, /* between two looks at which domains are due */
     ROUND_FIBERS = 4,
     ROUND_PAUSE_MS = 50, /* so at most 80 questions a second */
-    VERIFY_FIBERS = 16,
+    VERIFY_FIBERS = DOMAINS_WAVE,
     MISSES_TO_TELL = 2,
     LOCK_TRIES = 50,
 };

@@ -86,7 +86,7 @@ def test_one_question_without_answer(lame, case):
     told = lame.explain()
     assert verdicts(told[IP]) == {k: v for k, v in unknown.items() if v}, told[IP]
     assert not any(c["put"] for c in told[IP].values() if c["verdict"] == "unknown")
-    found = lame.faults(code=0)
+    found = lame.faults(code=3)
     assert {(f["status"], f["subject"]) for f in found} == {("unknown", f"{spoilt if case != 'PTR' else '16.2.0.192.in-addr.arpa'} {kind}")}, found
 
 
@@ -97,7 +97,7 @@ def test_a_server_that(lame, how):
     before = time.monotonic()
     told = lame.explain()
     took = time.monotonic() - before
-    assert len(told) == 4 and took < 35, took  # SPF_DEADLINE_MS, and a start
+    assert len(told) == 4 and took < 25, took  # EXPLAIN_MS, and a start
     for address, checks in told.items():
         if how in GOOD:
             assert verdicts(checks) == {}, (address, checks)
@@ -105,7 +105,7 @@ def test_a_server_that(lame, how):
             assert set(verdicts(checks).values()) == {"unknown", "void"} and checks["fcrdns"]["verdict"] == checks["dmarc"]["verdict"] == "unknown", (address, checks)
             assert not any(c["put"] for c in checks.values())
     assert lame.lame.spoilt
-    found = lame.faults(code=0)
+    found = lame.faults(code=0 if how in GOOD else 3)
     assert {f["status"] for f in found} == (set() if how in GOOD else {"unknown"}), found
 
 
@@ -155,7 +155,7 @@ def lame_delegations(folder):
             for address, checks in internet.explain().items():
                 found = verdicts(checks)
                 assert internet.lame.spoilt and "fail" not in found.values() and checks["ehlo-spf"]["verdict"] == checks["ptr"]["verdict"] == "unknown", (how, address, found)
-            assert {f["status"] for f in internet.faults(code=0)} == {"unknown"}, how
+            assert {f["status"] for f in internet.faults(code=3)} == {"unknown"}, how
     finally:
         internet.stop()
 
@@ -168,7 +168,7 @@ def one_of_two_is_lame(folder):
             taken = {"unknown", "void"} if how == REFERRALS[1] else set()  # which libunbound takes for an answer, without asking the other
             for address, checks in internet.explain().items():
                 assert set(verdicts(checks).values()) <= taken, (how, address, checks)
-            assert {f["status"] for f in internet.faults(code=0)} <= taken, how
+            assert {f["status"] for f in internet.faults(code=3 if taken else 0)} <= taken, how
     finally:
         internet.stop()
 

@@ -460,7 +460,7 @@ def test_the_plan_beside_what_is_live(served):
 
     served.server.stop()
     served.config.write_text(served.config.read_text().replace("timeout = 5s", "timeout = 1s"))
-    lines = [json.loads(line) for line in served.run("zone", "--diff", "--json", code=1).splitlines()]
+    lines = [json.loads(line) for line in served.run("zone", "--diff", "--json", code=3).splitlines()]
     assert {d["state"] for d in lines} == {"unknown"} and len(lines) == len({(r["name"], r["type"]) for r in served.records})
     served.server.start()
 

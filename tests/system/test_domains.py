@@ -113,7 +113,7 @@ def test_it_survives_and_no_answer_changes_nothing(make_world):
         assert refusal(world, "alice@nodns.contoso.test").reply == REGISTERED
         ran = world.daemon.run("domain", "verify", "contoso.test", "--json")
         row = json.loads(ran.stdout)
-        assert ran.returncode == 1 and row["state"] == "verified" and "does not answer" in row["why"], row
+        assert ran.returncode == 3 and row["state"] == "verified" and "does not answer" in row["why"], row
         ran = world.daemon.run("-c", world.daemon.config, "domain", "list", "--socket", "/nowhere")
         assert ran.returncode == 0 and "verified" in ran.stdout
         ran = world.daemon.run("domain", "verify", "--socket", "/nowhere")

@@ -252,6 +252,8 @@ class Fake:
             "huge": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b"[" * 100000,
             "half": b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + answer[:40],
         }.get(self.how)
+        if self.how == "hangup":  # on a connection that was kept
+            return False
         if said is None:  # slow: until the other side has enough
             f.read(1)
             return False

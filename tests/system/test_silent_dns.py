@@ -1,4 +1,4 @@
-"""`sluice explain` as an administrator meets it: a DNS that is slow or dead, a terminal, a script."""
+"""The commands that ask the DNS, with one that is slow or dead: how long they take, what they say meanwhile, how they end."""
 import json
 import os
 import pty
@@ -124,6 +124,36 @@ def test_an_interrupt_ends_it_at_once(dns_world):
     server.hold = lambda asked: False
     process, terminal = on_terminal(world, *words(world, "--tenant", "contoso"))
     read_until(terminal, "questions to the DNS are answered")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=5) == -signal.SIGINT
+    process.stdout.close()
+    os.close(terminal)
+
+
+MANY = {name: f"127.1.{n}.0/26" for n, name in enumerate(ADDRESSES)}
+
+
+@pytest.mark.parametrize("arguments,code,said", [
+    (("dns", "check"), 1, "got no answer"),  # a domain has no key: that needs no DNS
+    (("dns", "zone", "--diff"), 3, "? _dmarc.contoso.test. TXT not asked: no question before got an answer"),
+    (("domain", "verify"), 3, "unknown"),
+], ids=lambda v: "-".join(v) if isinstance(v, tuple) else "")
+def test_256_addresses_and_nobody_answers(dns_world, arguments, code, said):
+    """One time limit for the first ones tells that the DNS is dead; the others are not asked, and nothing is taken for `no record`."""
+    world, server = dns_world(timeout="1s", pools=MANY, extra="tenants { verify = true }")
+    server.rules.append(lambda name, rtype: SILENT)
+    ran = world.daemon.run(*arguments)
+    assert ran.returncode == code and said in ran.stdout and "no-ptr" not in ran.stdout and "+ " not in ran.stdout, ran.stdout[-3000:]
+    names = {q[1:] for q in server.queries}
+    assert len(names) <= 2 * 64, len(names)  # a first wave, and what those that ended at the same time began
+
+
+@pytest.mark.parametrize("arguments", [("dns", "check"), ("dns", "zone", "--diff"), ("domain", "verify")], ids="-".join)
+def test_they_say_how_far_they_are_and_obey(dns_world, arguments):
+    world, server = dns_world(pools=MANY, extra="tenants { verify = true }")
+    server.hold = lambda asked: False
+    process, terminal = on_terminal(world, *arguments)
+    assert "\r0 of " in read_until(terminal, "asked for" if "--diff" not in arguments else "are answered")
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=5) == -signal.SIGINT
     process.stdout.close()
