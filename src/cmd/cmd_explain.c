@@ -165,8 +165,8 @@ static int run(struct cli *cli, const struct cli_arguments *arguments) {
         explain_json(&view);
     else if (!bad)
         explain_text(&view);
-    if (!bad && !leaves(&view))
-        bad = CLI_NO;
+    if (!bad)
+        bad = !leaves(&view) ? CLI_NO : view.standing_unknown ? CLI_UNREACHABLE : CLI_DONE;
     for (size_t i = 0; i < view.result.copy_count; i++)
         route_unref(view.result.copies[i].route);
     plan_index_free(index);

@@ -19,7 +19,7 @@ static json_t *addresses_json(const struct explain_view *v, const struct pool *p
     json_t *list = json_array();
     for (uint32_t i = 0; i < pool->source_count; i++) {
         json_t *source = json_object();
-        put(source, "ip", ip(&pool->sources[i].ip));
+        put(source, "outbound_ip", ip(&pool->sources[i].ip));
         put(source, "could_carry", json_boolean(explain_carries(explain_first(v), &pool->sources[i])));
         put(source, "ehlo", text(arena, explain_ehlo(&v->result, explain_first(v), &pool->sources[i])));
         put(source, "ptr", text(arena, str_of(pool->sources[i].ptr)));
@@ -33,7 +33,7 @@ static json_t *pools_json(const struct explain_view *v) {
     json_t *pools = json_array();
     for (size_t i = 0; i < r->pool_count; i++) {
         json_t *pool = json_object();
-        put(pool, "pool", text(v->cli->arena, r->pools[i]->name));
+        put(pool, "outbound_ip_pool_name", text(v->cli->arena, r->pools[i]->name));
         put(pool, "spf", json_string(pool_spf_text(r->pools[i])));
         put(pool, "waits", text(v->cli->arena, explain_waits(v, r->pools[i])));
         put(pool, "addresses", addresses_json(v, r->pools[i]));
@@ -47,8 +47,8 @@ static json_t *route_json(struct arena *arena, const struct explain_copy *c) {
     for (size_t i = 0; i < c->target_count; i++) {
         json_t *target = json_object();
         put(target, "preference", json_integer(c->targets[i].preference));
-        put(target, "host", text(arena, c->targets[i].host));
-        put(target, "ip", ip(&c->targets[i].ip));
+        put(target, "server_hostname", text(arena, c->targets[i].host));
+        put(target, "server_ip", ip(&c->targets[i].ip));
         put(target, "port", json_integer(c->targets[i].port));
         json_array_append_new(list, target);
     }
@@ -228,8 +228,8 @@ static json_t *seen_json(const struct explain_view *v) {
         const struct explain_seen *s = &v->seen[i];
         json_t *seen = json_object();
         put(seen, "recipient", text(arena, s->copy->address));
-        put(seen, "pool", text(arena, s->pool->name));
-        put(seen, "ip", ip(&s->source->ip));
+        put(seen, "outbound_ip_pool_name", text(arena, s->pool->name));
+        put(seen, "outbound_ip", ip(&s->source->ip));
         put(seen, "ptr", text(arena, s->strict.names.name));
         put(seen, "ehlo", text(arena, s->strict.ehlo));
         put(seen, "strict", json_string(strict_verdict_text(strict_worst(&s->strict))));
@@ -261,6 +261,15 @@ static json_t *unanswered_json(const struct explain_view *v) {
     return list;
 }
 
+/* Of --as. */
+static void put_standing(const struct explain_view *v, json_t *root) {
+    struct arena *arena = v->cli->arena;
+    bool known = v->standing.len;
+    put(root, "limits_of", known ? json_loadb(v->standing.at, v->standing.len, 0, NULL) : json_null());
+    put(root, "limits_from", known ? json_string(v->no_daemon ? "disk" : "daemon") : json_null());
+    put(root, "limits_note", text(arena, known ? v->as_note : v->standing_why));
+}
+
 void explain_json(const struct explain_view *v) {
     const struct explain_result *r = &v->result;
     const struct explain_copy *first = explain_first(v);
@@ -268,6 +277,10 @@ void explain_json(const struct explain_view *v) {
     bool accepted = r->refusal.fate == OUTCOME_DONE;
     json_t *root = json_object();
     put(root, "sender", text(arena, v->request.from.len ? v->request.from : STR("<>")));
+    put(root, "return_path",
+        text(arena, first->return_path.len ? first->return_path
+                    : v->request.from.len  ? v->request.from
+                                           : STR("<>")));
     put(root, "recipient", text(arena, v->request.to));
     put(root, "refusal", text(arena, explain_refusal(v)));
     put(root, "tenant", text(arena, r->by.tenant ? r->by.tenant->name : STR_NULL));
@@ -288,8 +301,7 @@ void explain_json(const struct explain_view *v) {
     put(root, "dropped", ended_json(v));
     put(root, "seen_by_receivers", seen_json(v));
     if (v->as.len)
-        put(root, "limits_of",
-            v->standing.len ? json_loadb(v->standing.at, v->standing.len, 0, NULL) : json_null());
+        put_standing(v, root);
     put(root, "not_asked", json_integer((json_int_t)v->not_asked));
     put(root, "not_answered", unanswered_json(v));
     json_dumpf(root, v->cli->out, JSON_COMPACT);

@@ -74,18 +74,42 @@ static void print_arrival(struct cli *cli, const struct explain_view *v) {
 
 /* ---- what leaves ---- */
 
-/* The addresses of one family that could carry it. */
-static void print_sources(struct cli *cli, const struct explain_view *v, const struct pool *pool, bool v4) {
+/* The name that all of the pool say to the first copy's destination; "" they differ. */
+static struct str common_ehlo(const struct explain_view *v, const struct pool *pool) {
+    struct str common = STR("");
+    for (uint32_t i = 0; i < pool->source_count; i++) {
+        struct str ehlo = explain_ehlo(&v->result, explain_first(v), &pool->sources[i]);
+        if (i && !str_eq(ehlo, common))
+            return STR("");
+        common = ehlo;
+    }
+    return common;
+}
+
+static struct str source_text(const struct explain_view *v, const struct source *s, bool says_ehlo) {
+    struct arena *arena = v->cli->arena;
+    struct str ehlo = explain_ehlo(&v->result, explain_first(v), s), ptr = str_of(s->ptr);
     char address[IP_TEXT_SIZE];
+    bool same = says_ehlo && str_eq_nocase(ehlo, ptr);
+    struct str names = STR("");
+    if (same)
+        names = str_printf(arena, "  EHLO and PTR %.*s", STR_FMT(ptr));
+    else
+        names = str_printf(arena, "%s%.*s%s%.*s", says_ehlo ? "  EHLO " : "",
+                           STR_FMT(says_ehlo ? ehlo : STR("")), ptr.len ? "  PTR " : "", STR_FMT(ptr));
+    return str_printf(arena, "%-15s%.*s", ip_text(&s->ip, address), STR_FMT(names));
+}
+
+/* The addresses of one family that could carry it. */
+static void print_sources(struct cli *cli, const struct explain_view *v, const struct pool *pool, bool v4,
+                          bool says_ehlo) {
     unsigned count = 0;
     for (uint32_t i = 0; i < pool->source_count; i++) {
         const struct source *s = &pool->sources[i];
         if (ip_is_v4(&s->ip) != v4 || !explain_carries(explain_first(v), s) || count++ >= EXPLAIN_ADDRESSES)
             continue;
         explain_line(cli, count == 1 ? explain_family(v4 ? FAMILY_V4 : FAMILY_V6) : "",
-                     str_printf(cli->arena, "%-15s  EHLO %s%s%s", ip_text(&s->ip, address),
-                                str_c(cli->arena, explain_ehlo(&v->result, explain_first(v), s)),
-                                s->ptr ? "  PTR " : "", s->ptr ? s->ptr : ""));
+                     source_text(v, s, says_ehlo));
     }
     if (count > EXPLAIN_ADDRESSES)
         explain_line(cli, "",
@@ -94,14 +118,16 @@ static void print_sources(struct cli *cli, const struct explain_view *v, const s
 }
 
 static void print_pool(struct cli *cli, const struct explain_view *v, const struct pool *pool) {
-    struct str waits = explain_waits(v, pool);
+    struct str waits = explain_waits(v, pool), ehlo = common_ehlo(v, pool);
     explain_line(cli, "pool",
                  str_printf(cli->arena, "%.*s, %u address%s, SPF %s", STR_FMT(pool->name), pool->source_count,
                             pool->source_count == 1 ? "" : "es", pool_spf_text(pool)));
+    if (ehlo.len)
+        explain_line(cli, "EHLO", ehlo);
     if (waits.len)
         explain_line(cli, "waits", waits);
-    print_sources(cli, v, pool, true);
-    print_sources(cli, v, pool, false);
+    print_sources(cli, v, pool, true, !ehlo.len);
+    print_sources(cli, v, pool, false, !ehlo.len);
 }
 
 static void print_copy(struct cli *cli, const struct explain_view *v, const struct explain_copy *c) {
@@ -168,6 +194,24 @@ static void print_unanswered(const struct explain_view *v) {
             str_printf(a, "and %zu more: --json has them all", v->failure_count - EXPLAIN_UNANSWERED));
 }
 
+static void print_as(const struct explain_view *v) {
+    struct cli *cli = v->cli;
+    bool named = str_starts(v->standing_why, v->as); /* by who says why */
+    if (!v->as.len)
+        return;
+    if (v->standing.len || named)
+        explain_line(cli, "as", v->standing.len ? v->as : v->standing_why);
+    else
+        explain_line(cli, "as",
+                     str_printf(cli->arena, "%.*s: %.*s", STR_FMT(v->as), STR_FMT(v->standing_why)));
+    if (v->as_note.len)
+        explain_painted(cli, "", CLI_YELLOW, v->as_note);
+    if (v->standing.len && v->no_daemon)
+        explain_line(cli, "", STR("no daemon answers: as it stands on disk"));
+    if (v->standing.len)
+        cli_standing_limits(cli, v->standing);
+}
+
 static void print_message(const struct explain_view *v) {
     const struct explain_result *r = &v->result;
     struct cli *cli = v->cli;
@@ -184,13 +228,7 @@ static void print_message(const struct explain_view *v) {
                                 : r->by.relayed ? ", relayed for others"
                                                 : ""));
     print_arrival(cli, v);
-    if (v->as.len)
-        explain_line(cli, "as",
-                     v->standing.len
-                         ? v->as
-                         : str_printf(cli->arena, "%.*s: %.*s", STR_FMT(v->as), STR_FMT(v->standing_why)));
-    if (v->standing.len)
-        cli_standing_limits(cli, v->standing);
+    print_as(v);
     print_judged(cli, &r->judged);
     if (refusal.len) {
         explain_line(cli, "refused", refusal);

@@ -32,9 +32,13 @@ struct explain_view {
     const struct dns_once_failure *failures; /* questions without an answer */
     size_t failure_count;
     struct str as;       /* the sender whose limits are asked for; "" nobody */
+    struct str as_note;  /* what is odd about that name; "" nothing */
+    bool no_daemon;      /* none answers: what it left on disk is read */
     struct str standing; /* of it: one JSON object (api_standing_json); "" it is not known */
     struct str standing_why;
-    bool over; /* it would be refused for a limit or a restriction */
+    bool over;             /* it would be refused for a limit or a restriction, or there is no such sender */
+    bool standing_unknown; /* where it stands could not be found out */
+    bool nothing_counted;  /* no daemon has run here yet */
 };
 
 /* ---- explain_seen.c ---- */

@@ -25,21 +25,26 @@ static void told(struct cli *cli, json_t *row, const char *name, const char *key
 
 /* ---- limits ---- */
 
+enum { WORDS_AT = 60, WORDS_MOST = 44 }; /* what a limit counts, in words */
+
 static void print_limit(struct cli *cli, json_t *limit, bool first) {
     long long used = number_of(limit, "used"), most = number_of(limit, "most");
     struct str option = text_of(limit, "limit"), words = text_of(limit, "counts");
     struct str amount = most ? str_printf(cli->arena, "%lld of %lld", used, most)
                              : str_printf(cli->arena, "%lld, no limit", used);
     bool near = most && used * 5 >= most * 4;
+    bool narrow = cli->width && cli->width < WORDS_AT + WORDS_MOST;
     fprintf(cli->out, "  %s%-*s%s", cli_paint(cli, CLI_DIM), NAME, first ? "limits" : "",
             cli_paint(cli, CLI_PLAIN));
     fprintf(cli->out, "%-24.*s %s%14.*s%s", STR_FMT(option), near ? cli_paint(cli, CLI_YELLOW) : "",
             STR_FMT(amount), near ? cli_paint(cli, CLI_PLAIN) : "");
     if (most && used)
         fprintf(cli->out, "  %3lld %%", used * 100 / most);
-    else
+    else if (!narrow)
         fprintf(cli->out, "       ");
-    fprintf(cli->out, "  %.*s\n", STR_FMT(words));
+    if (!narrow)
+        fprintf(cli->out, "  %.*s", STR_FMT(words));
+    fputc('\n', cli->out);
 }
 
 static void print_limits(struct cli *cli, json_t *row) {

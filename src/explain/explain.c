@@ -12,12 +12,18 @@ enum { ROUTE_MS = 30 * 1000 };
 
 static struct outcome accepted(void) { return (struct outcome){.fate = OUTCOME_DONE}; }
 
+static bool brings(const struct explain_request *q, const struct connector *c) {
+    if (q->connector.len)
+        return str_eq(q->connector, c->name);
+    return !ip_is_none(&q->client) && connector_has_ip(c, &q->client);
+}
+
 /* With tenant and client: by the tenant's connector that has the address; without one it is a user who
  * connects from there. */
 static bool through_connector(const struct settings *s, const struct explain_request *q,
                               const struct tenant *tenant, struct attribution *ret) {
-    for (size_t i = 0; i < tenant->connector_count && !ip_is_none(&q->client); i++)
-        if (connector_has_ip(&tenant->connectors[i], &q->client)) {
+    for (size_t i = 0; i < tenant->connector_count; i++)
+        if (brings(q, &tenant->connectors[i])) {
             bool own = !q->from.len || tenant_accepts(s->policy, tenant, address_split(q->from).domain);
             *ret =
                 (struct attribution){.tenant = tenant, .connector = &tenant->connectors[i], .relayed = !own};

@@ -13,6 +13,7 @@ struct explain_request {
     struct str helo;        /* what it said; "" nothing */
     struct str certificate; /* a name in its certificate, taken for verified; "" none */
     struct str tenant;      /* empty: found by client or From; else it counts as its user's (and no client) */
+    struct str connector;   /* of that tenant, by name: brings it, whatever the client; "" found by client */
     struct str suspicion;   /* why its sender is suspicious now; "" it isn't */
     struct str message;     /* header at least; CRLF or LF line ends */
     struct dns_once *once;  /* that the flow's resolver asks; NULL: none. Scanners have a time limit of their

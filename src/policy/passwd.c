@@ -306,6 +306,16 @@ int passwd_check(struct passwd *p, struct str user, struct str password, struct 
     return usable && same ? 0 : SLUICE_EDENIED;
 }
 
+bool passwd_has(struct passwd *p, struct str user, struct arena *arena) {
+    struct str why;
+    struct snapshot *s = current(p, arena, &why);
+    struct str normal = address_normal(arena, user);
+    const struct entry *entry = normal.at ? map_get(s->by_user, normal) : NULL;
+    bool usable = entry && !entry->locked;
+    drop(p, s);
+    return usable;
+}
+
 /* The only tenant with users, when `one` is wanted; else the first. */
 static const struct tenant *tenant_with_users(const struct policy *policy, bool one) {
     const struct tenant *found = NULL;

@@ -29,6 +29,9 @@ struct passwd *passwd_close(struct passwd *);
 [[nodiscard]] int passwd_check(struct passwd *, struct str user, struct str password, struct arena *,
                                struct str *ret_why);
 
+/* Can this user (user@domain) log in? Blocks. */
+bool passwd_has(struct passwd *, struct str user, struct arena *);
+
 struct login {
     const struct tenant *tenant;
     struct str user; /* user@domain, wire form, domain normalised; in the arena */

@@ -47,7 +47,7 @@ class Lame(Live):
     def explain(self):
         """address -> check -> what explain says."""
         (told,) = (json.loads(line) for line in self.explained("--json").splitlines())
-        return {s["ip"]: {c["check"]: c for c in s["checks"]} for s in told["seen_by_receivers"]}
+        return {s["outbound_ip"]: {c["check"]: c for c in s["checks"]} for s in told["seen_by_receivers"]}
 
     def stop(self):
         self.lame.stop()

@@ -50,8 +50,8 @@ def test_all_questions_go_side_by_side(dns_world):
     wanted = {("contoso.test", "MX"), ("fabrikam.test", "MX"), ("contoso.test", "TXT"), ("_dmarc.contoso.test", "TXT"), (EHLO, "TXT"), (EHLO, "A"), (EHLO, "AAAA")}
     server.hold = (wanted | {(name, "PTR") for name in REVERSE}).issubset
     row = world.daemon.rows(*words(world, "--tenant", "contoso"))[0]
-    assert row["class"] == "normal" and row["route"][0]["host"] == "mx.fabrikam.test" and not row["not_answered"], row
-    assert {s["ip"] for s in row["seen_by_receivers"]} == ADDRESSES["normal"]
+    assert row["class"] == "normal" and row["route"][0]["server_hostname"] == "mx.fabrikam.test" and not row["not_answered"], row
+    assert {s["outbound_ip"] for s in row["seen_by_receivers"]} == ADDRESSES["normal"]
     for seen in row["seen_by_receivers"]:
         assert {c["check"]: c["verdict"] for c in seen["checks"] if c["verdict"] != "pass"} == {"ehlo-ptr": "note", "dkim": "note"}, seen
     asked = [q[1:] for q in server.queries]

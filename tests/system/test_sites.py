@@ -129,7 +129,7 @@ def test_two_nodes_one_configuration(nodes):
         assert {s.source for s in fab.seen} == addresses(site, "high-risk") and all(s.helo_is_ptr and s.spf == "pass" for s in fab.seen), fab.seen
         assert {s.ehlo for s in wood.seen} == {ehlo} and {s.spf for s in wood.seen} == {"pass"}, wood.seen
         told = nodes.daemons[site].rows("explain", "--from", "alice@contoso.test", "--to", "bob@tailspin.test", "--client", "127.0.3.1", str(mail(nodes)))[0]
-        assert {s["ip"] for s in told["seen_by_receivers"]} == addresses(site) and all(s["ptr"] == s["ehlo"] for s in told["seen_by_receivers"])
+        assert {s["outbound_ip"] for s in told["seen_by_receivers"]} == addresses(site) and all(s["ptr"] == s["ehlo"] for s in told["seen_by_receivers"])
     assert not nodes.receiver.faults
 
 

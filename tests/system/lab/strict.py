@@ -135,7 +135,7 @@ class StrictWorld(World):
         (self.folder / "m.eml").write_bytes(message(sender, to))
         told = self.daemon.rows("explain", "--from", sender or "<>", "--to", to, "--client", "127.0.3.1", *words, "m.eml")[0]
         self.not_asked = told["not_asked"]
-        return {s["ip"]: {**s, "checks": {c["check"]: c for c in s["checks"]}} for s in told["seen_by_receivers"]}
+        return {s["outbound_ip"]: {**s, "checks": {c["check"]: c for c in s["checks"]}} for s in told["seen_by_receivers"]}
 
     def signature(self, data):
         """dkimpy's judgement, by knot's answers."""
