@@ -452,7 +452,7 @@ def test_the_switch_comes_by_the_clock(make_world):
     new = world.daemon.rows("dkim", "rotate", DOMAIN)[0]["new"][0]["selector"]
     with open(world.folder / "zone", "a", encoding="ascii") as zone:
         zone.write(world.daemon.cli("dkim", "record"))
-    move(world.daemon, started=-1, switch=8 / 86400, keep=1)
+    move(world.daemon, started=-1, switch=4 / 86400, keep=1)
     switch = datetime.datetime.fromisoformat(rotation(world.daemon)["switch"].replace("Z", "+00:00"))
     world.start("fabrikam.test")
     seen = []  # (before it was sent, by which key, after it was delivered)
