@@ -6,6 +6,7 @@
 #include "trace/trace.h"
 #include <errno.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/keyvalq_struct.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -215,6 +216,13 @@ static void accept_request(struct evhttp_request *http, void *arg) {
 
 /* Begin and end, on the API's worker */
 
+/* Left to itself evhttp closes a connection before it takes it out of epoll: by then another thread may have
+ * a file of that number. */
+static struct bufferevent *new_connection(struct event_base *base, void *arg) {
+    (void)arg;
+    return bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+}
+
 static struct evhttp *new_http(struct door *door, size_t body_max) {
     struct evhttp *http = evhttp_new(worker_base(rt_api(door->api->rt)));
     if (!http)
@@ -225,6 +233,7 @@ static struct evhttp *new_http(struct door *door, size_t body_max) {
     evhttp_set_allowed_methods(http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
                                          EVHTTP_REQ_DELETE);
     evhttp_set_gencb(http, accept_request, door);
+    evhttp_set_bevcb(http, new_connection, NULL);
     return http;
 }
 

@@ -2,6 +2,8 @@
 import csv
 import io
 import json
+import pathlib
+import socket
 import subprocess
 
 import pytest
@@ -250,3 +252,30 @@ def test_spool_check_of_a_healthy_spool(waiting):
 def test_the_log_names_the_trace_id(world):
     world.start("fabrikam.test")
     world.daemon.wait_log(send(world))
+
+
+def test_the_api_gives_every_descriptor_back(world):
+    """However its clients go away."""
+    world.start("fabrikam.test")
+    path = str(world.folder / "state/api.sock")
+    request = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def ask(sent, reads):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            client.sendall(sent)
+            while reads and client.recv(65536):
+                reads = False
+
+    def all_ways():
+        for sent, reads in ((request, True), (request.replace(b"Host", b"Connection: close\r\nHost"), True), (request * 2, False), (request[:9], False), (b"", False)):
+            ask(sent, reads)
+
+    def descriptors():
+        return len(list(pathlib.Path(f"/proc/{world.daemon.pid}/fd").iterdir()))
+
+    all_ways()
+    before = descriptors()
+    for _ in range(20):
+        all_ways()
+    until(lambda: descriptors() <= before, what=lambda: f"{descriptors()} descriptors, as before: {before}")
