@@ -37,6 +37,11 @@ static void take_reports(struct suspicion *s, struct suspicion_note *note) {
     }
 }
 
+/* What it counts among those on their way: eight domains or reports cost as much as a note without any. */
+static uint64_t weight_of(const struct suspicion_note *note) {
+    return 1 + (note->message.domain_count + note->report_count) / 8;
+}
+
 static void take_note(void *arg) {
     struct suspicion_note *note = arg;
     struct suspicion *s = note->suspicion;
@@ -47,7 +52,7 @@ static void take_note(void *arg) {
         pattern_answer(s->pattern, &note->answers[i], note->arena, &found);
     take_reports(s, note);
     suspicion_act(s, &found, clock_wall_ms());
-    atomic_fetch_sub_explicit(&s->pending, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&s->pending, weight_of(note), memory_order_relaxed);
     arena_free(note->arena);
 }
 
@@ -67,6 +72,7 @@ struct suspicion_note *suspicion_note_new(struct suspicion *s) {
 }
 
 void suspicion_note_post(struct suspicion_note *note) {
+    atomic_fetch_add_explicit(&note->suspicion->pending, weight_of(note) - 1, memory_order_relaxed);
     worker_post(note->suspicion->owner, take_note, note);
 }
 

@@ -1,10 +1,11 @@
 /* suspicion.h - detection at work in the daemon: what happens to mail is told to detection/pattern.h and
  * detection/surge.h on the worker that owns them; what they find is told to all.
  *
- * Nobody waits: facts are posted, and given up (counted) while 100,000 are on their way; who is suspicious
- * stands in a list of each worker's own, which changes some microseconds after the finding. Restrictions go
- * to limits/sending.h, alerts to alert/alert.h. What is known is written to `patterns` in the state folder
- * each quarter of an hour and at the end, so that a crash forgets at most that much.
+ * Nobody waits: facts are posted, and given up (counted) while 100,000 are on their way (of eight recipients
+ * or fewer; else fewer); who is suspicious stands in a list of each worker's own, which changes some
+ * microseconds after the finding. Restrictions go to limits/sending.h, alerts to alert/alert.h. What is known
+ * is written to `patterns` in the state folder each quarter of an hour and at the end, so that a crash
+ * forgets at most that much.
  *
  * Where a `struct suspicion *` is NULL (in explain), nobody is suspicious and facts go nowhere.
  */

@@ -130,6 +130,16 @@ def test_from_elsewhere_it_is_relayed(alerted):
     assert (row["class"], row["tenant"]) == ("relay", None), row
 
 
+def test_its_mails_wait_for_no_restriction(alerted):
+    """Not even of the tenant in whose name they are, when they have to be tried again."""
+    world = alerted(f'mail = {{"{OPS}"}}  from = "sluice@contoso.test"', start=())
+    world.host("fabrikam.test", script={"rcpt": ["451 4.7.1 greylisted"]})
+    world.start(*DOMAINS)
+    world.daemon.cli("tenant", "restrict", "contoso", "--reason", "stolen")
+    assert "stolen" in mail(world, OPS).data.decode()
+    assert not world.daemon.rows("queue", "list", "--held")
+
+
 def test_a_mail_that_fails_makes_no_report_and_no_alert(alerted):
     world = alerted(f'mail = {{"{OPS}"}}  from = "sluice@contoso.test"', start=())
     world.host("fabrikam.test", refuse={OPS: "550 5.1.1 nobody"})
