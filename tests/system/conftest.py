@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from lab import peers, places  # noqa: E402
+from lab.waiting import until  # noqa: E402
 from lab.world import World  # noqa: E402
 
 
@@ -21,9 +22,9 @@ def pytest_collection_modifyitems(items):
 def one_day():
     """A restriction until the next day, a suspicion, a selector that is a date and a day's file end at midnight UTC: in its last minute a
     test waits for the day that it will be in."""
-    left = 86400 - time.time() % 86400
-    if left < 60:
-        time.sleep(left + 0.1)
+    day, second = divmod(time.time(), 86400)
+    if second > 86400 - 60:
+        until(lambda: time.time() // 86400 > day, timeout=120, what="midnight UTC")
 
 
 @pytest.fixture
