@@ -169,20 +169,14 @@ static void hold_until(struct acceptance *a, const struct allowance *w, int64_t 
 }
 
 /* Who may not send can still receive: of mail from outside the copies end that are forwarded out of the
- * tenant, when another one stays. */
+ * tenant, when each recipient keeps another one. */
 static bool receives_only(struct acceptance *a, const struct outcome *refusal) {
     struct envelope *e = &a->envelope;
-    size_t stays = 0;
+    bool *stopped = arena_array(a->arena, bool, e->copy_count);
     for (size_t i = 0; i < e->copy_count; i++)
-        stays += e->copies[i].ended.fate == OUTCOME_DONE &&
-                 (is_inside(a, &e->copies[i]) || came_back(e, &e->copies[i]));
-    if (!a->outside || !stays || refusal->fate != OUTCOME_NEVER)
-        return false;
-    for (size_t i = 0; i < e->copy_count; i++)
-        if (e->copies[i].ended.fate == OUTCOME_DONE && !is_inside(a, &e->copies[i]) &&
-            !came_back(e, &e->copies[i]))
-            e->copies[i].ended = *refusal;
-    return true;
+        stopped[i] = e->copies[i].ended.fate == OUTCOME_DONE && !is_inside(a, &e->copies[i]) &&
+                     !came_back(e, &e->copies[i]);
+    return a->outside && refusal->fate == OUTCOME_NEVER && envelope_end(e, stopped, refusal);
 }
 
 struct outcome allowance_ask(struct flow *flow, struct acceptance *a, struct allowance *ret) {

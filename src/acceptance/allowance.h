@@ -12,7 +12,7 @@
  *  - `limits { apply = off }`, `limits = off` of a connector (its default while the tenant has no `policy`),
  *    and the local socket while the tenant has none: as from outside, the tenant counts only.
  * Who is restricted is refused in all of these cases but the first bullet's receiving; of a message from
- * outside that is received and forwarded too only the forwarded copies end.
+ * outside that is received and forwarded too only the forwarded copies end, unless a recipient has no other.
  */
 #pragma once
 #include "acceptance/accept.h"

@@ -100,14 +100,13 @@ static struct str rewritten_domain(const struct acceptance *a, const struct deci
 bool registered_copies(struct flow *flow, struct acceptance *a, const struct decision *d,
                        struct outcome *ret_refusal) {
     const struct settings *s = a->settings;
-    size_t left = 0, ended = 0;
+    bool any = false, *stopped = arena_array(a->arena, bool, a->envelope.copy_count);
     for (size_t i = 0; s->ownership.verify && i < a->envelope.copy_count; i++) {
-        struct envelope_copy *copy = &a->envelope.copies[i];
+        const struct envelope_copy *copy = &a->envelope.copies[i];
         if (copy->ended.fate != OUTCOME_DONE)
             continue;
         struct str domain = rewritten_domain(a, d, copy), why;
         const struct tenant *owner = policy_tenant_of_domain(s->policy, domain);
-        left++;
 #ifdef SLUICE_SEEDED_BUG_UNVERIFIED_DOMAIN_FORWARDS
         continue;
 #endif
@@ -116,10 +115,11 @@ bool registered_copies(struct flow *flow, struct acceptance *a, const struct dec
         a->refused_why = why;
         if (ret_refusal->fate == OUTCOME_LATER)
             return false;
-        *ret_refusal = answer(OUTCOME_NEVER, 550, "5.7.750",
-                              "Service unavailable. Mail can't be forwarded from an unregistered domain");
-        copy->ended = *ret_refusal;
-        left--, ended++;
+        any = stopped[i] = true;
     }
-    return left || !ended;
+    if (!any)
+        return true;
+    *ret_refusal = answer(OUTCOME_NEVER, 550, "5.7.750",
+                          "Service unavailable. Mail can't be forwarded from an unregistered domain");
+    return envelope_end(&a->envelope, stopped, ret_refusal);
 }

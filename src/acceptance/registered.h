@@ -18,7 +18,7 @@ bool registered_check(struct flow *, const struct settings *, const struct attri
 
 /* From a fiber, when the class is known: what is forwarded may leave under a rewritten reverse-path (SRS), in
  * a domain of a tenant that has to be verified like any other. Copies whose domain is not don't leave; false:
- * none is left, *ret_refusal is 550 5.7.750 (for a stranger: whose mail is forwarded did nothing wrong), or
- * it can't be told now, 451. */
+ * a recipient has no other, *ret_refusal is 550 5.7.750 (for a stranger: whose mail is forwarded did nothing
+ * wrong), or it can't be told now, 451. */
 bool registered_copies(struct flow *, struct acceptance *, const struct decision *,
                        struct outcome *ret_refusal);

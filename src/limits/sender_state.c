@@ -59,7 +59,7 @@ static void record_cause(struct sender_state *s, const struct sender_event *e) {
 }
 
 /* An operator's word over what detection found, that over a limit: what is held of his mail hangs on it
- * (flow/carried.h), and what the administrator reads. */
+ * (delivery/carried.h), and what the administrator reads. */
 static int weight(enum sender_cause cause) {
     return cause == CAUSE_OPERATOR ? 2 : cause >= CAUSE_PER_DAY && cause <= CAUSE_TENANT_EXTERNAL ? 0 : 1;
 }

@@ -140,6 +140,23 @@ bool envelope_check_loops(struct envelope *e, const struct header *header, struc
     return false;
 }
 
+static bool keeps_one(const struct envelope *e, const bool *stopped, struct str named) {
+    for (size_t i = 0; i < e->copy_count; i++)
+        if (!stopped[i] && e->copies[i].ended.fate == OUTCOME_DONE && str_eq(e->copies[i].named, named))
+            return true;
+    return false;
+}
+
+bool envelope_end(struct envelope *e, const bool *stopped, const struct outcome *why) {
+    for (size_t i = 0; i < e->named_count; i++)
+        if (e->named[i].kind != RECIPIENT_END && !keeps_one(e, stopped, e->named[i].address))
+            return false;
+    for (size_t i = 0; i < e->copy_count; i++)
+        if (stopped[i])
+            e->copies[i].ended = *why;
+    return true;
+}
+
 void envelope_route(struct envelope *e, const struct policy *policy, struct arena *arena) {
     for (size_t i = 0; i < e->copy_count; i++) {
         struct envelope_copy *copy = &e->copies[i];

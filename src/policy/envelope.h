@@ -50,6 +50,10 @@ bool envelope_add(struct envelope *, const struct policy *, const struct envelop
 bool envelope_check_loops(struct envelope *, const struct header *, struct arena *,
                           struct outcome *ret_refusal);
 
+/* Ends the copies that are marked, `stopped` has one for each. False: a recipient would be left with none,
+ * and its sender, who was told that it is taken, must hear; nothing is changed then. */
+bool envelope_end(struct envelope *, const bool *stopped, const struct outcome *why);
+
 /* Mail for a domain whose tenant has a connector with `deliver` goes there, whatever MX says. */
 void envelope_route(struct envelope *, const struct policy *, struct arena *);
 

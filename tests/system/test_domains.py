@@ -262,6 +262,11 @@ def test_an_unverified_domain_does_not_forward(make_world):
     assert "ownership of contoso.test is unverified" in row["reason"]
     until(lambda: NOT_FORWARDED in foretold("one@contoso.test"), what="explain")
 
+    # Nobody who was named goes without a copy and unheard.
+    with pytest.raises(Refused) as refused, Client("127.0.0.1", world.port, source="127.0.20.1", timeout=60, hello="host.pass.test") as client:
+        client.send("carol@pass.test", ["kept@contoso.test", "one@contoso.test"], message("carol@pass.test", "kept@contoso.test"))
+    assert refused.value.reply == NOT_FORWARDED
+
     # The copy that needs no name of ours goes its way, and what is not rewritten, too.
     trace_id = forwarded("kept@contoso.test")
     assert world.daemon.trace_of(trace_id, "Delivered")["kept@contoso.test"]["return_path"] == "carol@pass.test"

@@ -89,10 +89,11 @@ def copies(world, trace_id, count):
 # ---- who gets what
 
 def test_a_restricted_tenant_still_receives(world):
-    """What it would forward ends; the copy for its own server arrives."""
+    """What it would forward ends; the copy for its own server arrives. Nobody who was named goes without both and unheard."""
     world.start("fabrikam.test")
     world.daemon.cli("tenant", "restrict", "contoso", "--reason", "unpaid")
     assert refusal(world, CAROL, "one@contoso.test").reply == "550 5.7.705 Access denied, tenant has exceeded threshold"
+    assert refusal(world, CAROL, ["kept@contoso.test", "one@contoso.test"], message(CAROL, "kept@contoso.test")).reply.startswith("550 5.7.705 ")
     trace_id = outside(world, CAROL, "kept@contoso.test")
     world.receiver.wait(lambda: world.home.messages)
     assert [m.recipients for m in world.receiver.messages] == [["kept@contoso.test"]]

@@ -150,6 +150,36 @@ static void test_named_beside_a_loop(void **state) {
 }
 
 /* From outside one tenant's recipients at a time; the refused one leaves no trace in the envelope. */
+/* Copies end only while everybody who was named keeps one. */
+static void test_end(void **state) {
+    static const struct {
+        const char *to[2];
+        bool ends;
+    } cases[] = {
+        {{"two@contoso.test", "postmaster@contoso.test"}, true},
+        {{"two@contoso.test", "two@contoso.test"}, true},
+        {{"one@contoso.test", "postmaster@contoso.test"}, false},
+        {{"two@contoso.test", "one@contoso.test"}, false}, /* both forward to x@, which is one copy */
+        {{"one@contoso.test", "two@contoso.test"}, false},
+    };
+    const struct outcome why = {.fate = OUTCOME_NEVER, .code = 550};
+    struct fixture f = fixture_open(two_tenants, NULL, NULL);
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct envelope e = {0};
+        bool stopped[8];
+        for (size_t k = 0; k < COUNT(cases[i].to); k++)
+            assert_true(add(&e, f.policy, cases[i].to[k], true, f.arena));
+        size_t leaving = envelope_leaving(&e), outside = 0;
+        for (size_t k = 0; k < e.copy_count; k++)
+            outside += stopped[k] = str_ends(e.copies[k].to.address, STR("@else.test"));
+        assert_true(outside > 0);
+        assert_int_equal(envelope_end(&e, stopped, &why), cases[i].ends);
+        assert_int_equal(envelope_leaving(&e), leaving - (cases[i].ends ? outside : 0));
+    }
+    fixture_close(&f);
+}
+
 static void test_one_tenant_at_a_time(void **state) {
     struct fixture f = fixture_open(two_tenants, NULL, NULL);
     struct envelope e = {0};
@@ -208,7 +238,7 @@ int main(void) {
         cmocka_unit_test(test_whose_copy),          cmocka_unit_test(test_original_recipient),
         cmocka_unit_test(test_each_address_once),   cmocka_unit_test(test_loops),
         cmocka_unit_test(test_named_beside_a_loop), cmocka_unit_test(test_one_tenant_at_a_time),
-        cmocka_unit_test(test_hostile_header),
+        cmocka_unit_test(test_hostile_header),      cmocka_unit_test(test_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
