@@ -6,6 +6,9 @@
 /* A message holds up to 64 KiB (RFC 1035 4.2.2), in text more than in the wire form. */
 enum { MESSAGE_TEXT_MAX = 32 * 1024 };
 
+/* Before a line of the memory that may not have been sent: then nobody has seen what others have there. */
+static const struct str UNSURE = {"? ", 2};
+
 struct set {
     const struct live_set *live;
     size_t zone;
@@ -26,8 +29,8 @@ struct publication {
     struct arena *arena;
     const struct plan *plan;
     struct str published;
-    struct map *planned, *known; /* lines */
-    struct map *planned_sets;    /* "zone name type" */
+    struct map *planned, *known, *certain; /* lines: what may stand there of ours, and what does */
+    struct map *planned_sets;              /* "zone name type" */
     struct set *sets;
     size_t set_count;
     struct buf zones; /* of struct zone */
@@ -77,13 +80,27 @@ static void add_planned(struct publication *p) {
     }
 }
 
+/* The next line of the memory; *ret_certain: its zone was sent with it. */
+static bool next_line(struct str *rest, struct str *ret, bool *ret_certain) {
+    while (str_cut(rest, '\n', ret)) {
+        *ret_certain = !str_starts(*ret, UNSURE);
+        if (!*ret_certain)
+            *ret = str_from_index(*ret, UNSURE.len);
+        if (ret->len)
+            return true;
+    }
+    return false;
+}
+
 static void add_known(struct publication *p) {
     struct str rest = p->published, line, zone;
-    while (str_cut(&rest, '\n', &line)) {
+    bool certain;
+    while (next_line(&rest, &line, &certain)) {
         struct str words = line;
-        if (!line.len || !str_cut(&words, ' ', &zone))
-            continue;
+        str_cut(&words, ' ', &zone);
         map_put(p->known, line, p);
+        if (certain)
+            map_put(p->certain, line, p);
         zone_number(p, zone);
     }
 }
@@ -92,7 +109,7 @@ static void add_known(struct publication *p) {
 static bool unchanged(const struct publication *p, struct str zone, const struct live_set *set) {
     bool same = true;
     for (size_t i = 0; i < set->count && same; i++)
-        same = map_get(p->known, line_of(p->arena, zone, set->records[i]));
+        same = map_get(p->certain, line_of(p->arena, zone, set->records[i]));
     return same;
 }
 
@@ -128,7 +145,8 @@ struct publication *publication_new(const struct plan *plan, struct str publishe
     struct arena *arena = arena_new(0);
     struct publication *p = arena_new_of(arena, struct publication);
     *p = (struct publication){.arena = arena, .plan = plan, .published = published};
-    p->planned = map_new(false), p->known = map_new(false), p->planned_sets = map_new(false);
+    p->planned = map_new(false), p->known = map_new(false), p->certain = map_new(false);
+    p->planned_sets = map_new(false);
     p->zone_numbers = map_new(true);
     for (size_t i = 0; i < plan->zone_count; i++)
         if (plan->zones[i].owner == PLAN_OURS)
@@ -144,7 +162,8 @@ struct publication *publication_free(struct publication *p) {
         return NULL;
     for (size_t i = 0; i < publication_zones(p); i++)
         buf_free(&zone_at(p, i)->script);
-    map_free(p->planned), map_free(p->known), map_free(p->planned_sets), map_free(p->zone_numbers);
+    map_free(p->planned), map_free(p->known), map_free(p->certain);
+    map_free(p->planned_sets), map_free(p->zone_numbers);
     buf_free(&p->zones);
     arena_free(p->arena);
     return NULL;
@@ -213,10 +232,11 @@ static void begin_update(struct zone *z) {
 /* What was published once and is planned no more goes first: where a CNAME comes nothing else may stand. */
 static void remove_stale(struct publication *p) {
     struct str rest = p->published, line, zone, name, type;
-    while (str_cut(&rest, '\n', &line)) {
+    bool certain;
+    while (next_line(&rest, &line, &certain)) {
         struct str data = line;
-        if (!line.len || map_get(p->planned, line) || !str_cut(&data, ' ', &zone) ||
-            !str_cut(&data, ' ', &name) || !str_cut(&data, ' ', &type))
+        if (map_get(p->planned, line) || !str_cut(&data, ' ', &zone) || !str_cut(&data, ' ', &name) ||
+            !str_cut(&data, ' ', &type))
             continue;
         struct str set = str_head(line, zone.len + 1 + name.len + 1 + type.len);
         bool alone = str_eq(type, STR("ptr")) || str_eq(type, STR("cname")) || str_eq(type, STR("ns"));
@@ -273,17 +293,20 @@ struct publication_zone publication_zone(struct publication *p, size_t number) {
 void publication_memory(const struct publication *p, const bool *done, struct buf *out) {
     struct map *written = map_new(false);
     struct str rest = p->published, line, zone;
+    bool certain;
     for (size_t i = 0; i < p->plan->record_count; i++) {
         const struct plan_record *r = &p->plan->records[i];
-        struct str text = line_of(p->arena, p->plan->zones[r->zone].name, r);
-        if (is_ours(p->plan, r) && !map_put(written, text, out))
-            buf_printf(out, "%.*s\n", STR_FMT(text));
+        struct str name = p->plan->zones[r->zone].name, text = line_of(p->arena, name, r);
+        if (!is_ours(p->plan, r) || map_put(written, text, out))
+            continue;
+        certain = done[(size_t)(uintptr_t)map_get(p->zone_numbers, name) - 1] || map_get(p->certain, text);
+        buf_printf(out, "%s%.*s\n", certain ? "" : UNSURE.at, STR_FMT(text));
     }
-    while (str_cut(&rest, '\n', &line)) {
+    while (next_line(&rest, &line, &certain)) {
         struct str words = line;
-        if (line.len && !map_get(p->planned, line) && str_cut(&words, ' ', &zone) &&
-            !done[(size_t)(uintptr_t)map_get(p->zone_numbers, zone) - 1])
-            buf_printf(out, "%.*s\n", STR_FMT(line));
+        str_cut(&words, ' ', &zone);
+        if (!map_get(p->planned, line) && !done[(size_t)(uintptr_t)map_get(p->zone_numbers, zone) - 1])
+            buf_printf(out, "%s%.*s\n", certain ? "" : UNSURE.at, STR_FMT(line));
     }
     map_free(written);
 }

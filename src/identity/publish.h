@@ -31,5 +31,6 @@ struct publication_zone {
 struct publication_zone publication_zone(struct publication *, size_t number);
 
 /* What may stand at the primary: of zones that are `done` what is planned, of the others what was there
- * before, too. A line each: "ZONE NAME TYPE DATA", all but the data in lower case. */
+ * before, too. A line each: "ZONE NAME TYPE DATA", all but the data in lower case; "? " in front of what may
+ * never have come there, so that what stands beside it has to be asked for again. */
 void publication_memory(const struct publication *, const bool *done, struct buf *out);

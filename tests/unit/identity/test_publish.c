@@ -147,6 +147,41 @@ static void test_no_answer(void **state) {
     configured_free(&c);
 }
 
+/* The first try failed: the second must see what others have as the first did, or there would be two SPF
+ * records. */
+static void test_a_failed_try_is_no_memory(void **state) {
+    (void)state;
+    static const struct standing standing[] = {{"out.example.net.", {"v=spf1 -all", "a verification"}}, {0}};
+    struct configured c = configure_good(STR(SITE TWO REST));
+    struct plan plan = plan_of(&c);
+    bool none[8] = {false}, all[8] = {true, true, true, true, true, true, true, true};
+    struct buf memory[3] = {0};
+    for (size_t i = 0; i < 3; i++) {
+        struct publication *p = publication_new(&plan, i ? buf_view(&memory[i - 1]) : STR(""));
+        answer_all(p, standing);
+        assert_order(zone_of(p, "example.net").script,
+                     (const char *[]){"update delete out.example.net. TXT\n",
+                                      "update add out.example.net. 3600 TXT \"a verification\"\n",
+                                      "update add out.example.net. 3600 TXT \"v=spf1 ip4:", NULL});
+        publication_memory(p, i < 2 ? none : all, &memory[i]);
+        publication_free(p);
+    }
+    const struct live_set *const *sets;
+    struct publication *p = publication_new(&plan, buf_view(&memory[2])); /* it stands there */
+    assert_int_equal(publication_questions(p, &sets), 0);
+    publication_free(p);
+    struct configured one = configure_good(STR(SITE ONE REST));
+    struct plan less = plan_of(&one);
+    p = publication_new(&less, buf_view(&memory[0])); /* what may stand there is taken back */
+    answer_all(p, NULL);
+    assert_order(zone_of(p, "example.net").script,
+                 (const char *[]){"update delete out.example.net. a 192.0.2.17\n", NULL});
+    publication_free(p);
+    configured_free(&c), configured_free(&one);
+    for (size_t i = 0; i < 3; i++)
+        buf_free(&memory[i]);
+}
+
 /* An address that was in a /24 of ours comes to a delegated part: its name has a CNAME, beside which nothing
  * stands. */
 static void test_ptr_becomes_cname(void **state) {
@@ -190,6 +225,7 @@ int main(void) {
         cmocka_unit_test(test_what_others_have_stays),
         cmocka_unit_test(test_stale),
         cmocka_unit_test(test_no_answer),
+        cmocka_unit_test(test_a_failed_try_is_no_memory),
         cmocka_unit_test(test_ptr_becomes_cname),
         cmocka_unit_test(test_large),
     };
