@@ -292,8 +292,18 @@ bool survey_sure(struct survey *a, enum survey_code code, struct str subject) {
     return of_many(code) ? !map_count(a->doubtful) : !map_get(a->doubtful, subject);
 }
 
-void survey_each_done(struct survey *a, void (*each)(void *ctx, struct str subject), void *ctx) {
-    for (size_t i = 0; i < a->total; i++)
-        if (a->come_to[i])
-            each(ctx, subject_of(a, i));
+struct map *survey_looked(struct survey *a, struct map *before) {
+    struct map *now = map_new(true);
+    bool left_out = false;
+    for (size_t i = 0; i < a->total; i++) {
+        struct str subject = subject_of(a, i);
+        if (a->come_to[i]) {
+            map_put(now, subject, a);
+            map_put(before, subject, a);
+        } else {
+            left_out |= !map_get(before, subject);
+        }
+    }
+    map_free(left_out ? now : before);
+    return left_out ? before : now;
 }

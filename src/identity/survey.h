@@ -77,6 +77,7 @@ struct survey_result {
     uint32_t ttl; /* seconds: how long the first of the answers holds; 0: there were none */
 };
 
+struct map;
 struct survey;
 /* Inputs must outlive it. The resolver is asked by the fibers that call survey_work. */
 struct survey *survey_new(const struct survey_input *, struct resolver *);
@@ -90,8 +91,10 @@ bool survey_sure(struct survey *, enum survey_code, struct str subject);
 /* How many of the subjects are done; any thread may ask. */
 size_t survey_done(const struct survey *);
 size_t survey_total(const struct survey *);
-/* After survey_end: the subjects that were come to. */
-void survey_each_done(struct survey *, void (*each)(void *ctx, struct str subject), void *ctx);
+/* After survey_end, for `first` of the next: the subjects that were come to, by this one and by those before
+ * it that ended early (`before`, which it takes; empty: none); of this one alone when that are all. So
+ * surveys that all end early come to every subject. To be freed with map_free. */
+struct map *survey_looked(struct survey *, struct map *before);
 /* When all calls of survey_work have returned. The result lives as long as the survey. */
 struct survey_result survey_end(struct survey *);
 struct survey *survey_free(struct survey *); /* NULL is fine */

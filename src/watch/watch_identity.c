@@ -30,7 +30,7 @@ struct identity_watch {
     struct survey *running;      /* NULL: none */
     struct arena *arena;         /* of `told` */
     struct map *told;            /* subjects of alerts that are up */
-    struct map *looked;          /* subjects of the last survey */
+    struct map *looked;          /* survey_looked of the last survey */
 };
 
 static const char *const NEVER = "never";
@@ -187,7 +187,7 @@ static void write_offloaded(void *arg) {
                   NULL);
 }
 
-/* What was wrong, then what the last survey did not come to. */
+/* What was wrong, and what the last surveys did not come to. */
 static bool comes_first(void *ctx, struct str subject) {
     struct identity_watch *w = ((struct round *)ctx)->watch;
     return faults_has(w->flow->faults, subject) || (map_count(w->looked) && !map_get(w->looked, subject));
@@ -199,14 +199,6 @@ static bool is_over(void *ctx) {
     r->over |= now != r->settings;
     settings_unref(now);
     return r->over;
-}
-
-static void add_looked(void *ctx, struct str subject) { map_put(ctx, subject, ctx); }
-
-static void remember_looked(struct identity_watch *w) {
-    map_free(w->looked);
-    w->looked = map_new(true);
-    survey_each_done(w->running, add_looked, w->looked);
 }
 
 static unsigned fibers_for(unsigned rate) {
@@ -248,7 +240,7 @@ static void run(struct round *r) {
         struct survey_result result = survey_end(w->running);
         r->ttl = result.ttl;
         faults_take(w->flow->faults, w->running, &result, clock_wall_ms());
-        remember_looked(w);
+        w->looked = survey_looked(w->running, w->looked);
         log_result(r, began);
         struct settings *now = flow_settings(w->flow);
         if (now->identity.check != IDENTITY_CHECK_OFF) /* switched off meanwhile: its alerts are over */

@@ -1,4 +1,8 @@
 #include "../auth/zone.h"
+#include "../rt_run.h"
+#include "auth/beside.h"
+#include "base/clock.h"
+#include "base/map.h"
 #include "configured.h"
 #include "identity/survey.h"
 
@@ -72,8 +76,7 @@ static const char *surveyed(struct live_world *w, struct buf *out) {
 /* ---- whose turn it is ---- */
 
 struct turns {
-    struct buf looked; /* "subject; " of each */
-    size_t left;       /* subjects until it is over */
+    size_t left; /* subjects until it is over */
 };
 
 static bool comes_first(void *ctx, struct str subject) {
@@ -84,10 +87,6 @@ static bool comes_first(void *ctx, struct str subject) {
 static bool is_over(void *ctx) {
     struct turns *t = ctx;
     return t->left-- == 0;
-}
-
-static void add_looked(void *ctx, struct str subject) {
-    buf_printf(&((struct turns *)ctx)->looked, "%.*s; ", STR_FMT(subject));
 }
 
 /* What is new or was wrong is asked first; a survey that ends early is certain of what it has come to, no
@@ -109,8 +108,11 @@ static void test_turns(void **state) {
     survey_work(survey);
     assert_int_equal(survey_done(survey), 2);
     assert_int_equal(survey_end(survey).count, 0);
-    survey_each_done(survey, add_looked, &turns);
-    assert_string_equal(buf_c(&turns.looked), "contoso.com; 203.0.113.8; ");
+    struct map *looked = survey_looked(survey, map_new(true));
+    assert_int_equal(map_count(looked), 2);
+    assert_non_null(map_get(looked, STR("contoso.com")));
+    assert_non_null(map_get(looked, STR("203.0.113.8")));
+    map_free(looked);
     assert_true(survey_sure(survey, SURVEY_NO_PTR, STR("203.0.113.8")));
     assert_true(survey_sure(survey, SURVEY_NO_SPF, STR("contoso.com")));
     assert_true(survey_sure(survey, SURVEY_NO_PTR, STR("198.51.100.1"))); /* no subject any more */
@@ -118,7 +120,106 @@ static void test_turns(void **state) {
     assert_false(survey_sure(survey, SURVEY_EHLO_NO_ADDRESS, STR("out.example.net")));
     assert_false(survey_sure(survey, SURVEY_INCLUDE_MISSES, STR("spf.example.net")));
     survey_free(survey);
-    buf_free(&turns.looked);
+    configured_free(&w.c);
+}
+
+struct rounds {
+    struct map *looked;
+    size_t left;
+};
+
+static bool not_looked(void *ctx, struct str subject) {
+    const struct rounds *r = ctx;
+    return map_count(r->looked) && !map_get(r->looked, subject);
+}
+
+static bool round_is_over(void *ctx) { return ((struct rounds *)ctx)->left-- == 0; }
+
+/* One that ends after three subjects. */
+static size_t look_at_three(struct live_world *w, struct rounds *rounds) {
+    struct zone zone;
+    struct survey_input in = {.planned = &w->input,
+                              .plan = &w->plan,
+                              .timeout_ms = 1000,
+                              .first = not_looked,
+                              .over = round_is_over,
+                              .ctx = rounds};
+    zone_open(&zone, w->records, w->count);
+    rounds->left = 3;
+    struct survey *survey = survey_new(&in, &zone.resolver);
+    size_t total = survey_total(survey);
+    survey_work(survey);
+    assert_int_equal(survey_done(survey), 3);
+    survey_end(survey);
+    rounds->looked = survey_looked(survey, rounds->looked);
+    survey_free(survey);
+    return total;
+}
+
+/* A server that gets a new configuration all the time: its surveys all end early, and come to everything in
+ * turn. */
+static void test_surveys_that_end_early_get_round(void **state) {
+    (void)state;
+    struct live_world w;
+    struct rounds rounds = {.looked = map_new(true)};
+    world_open(&w);
+    for (unsigned round = 0; round < 2; round++) {
+        size_t total = look_at_three(&w, &rounds);
+        assert_in_range(total, 7, 100);
+        size_t looked = map_count(rounds.looked);
+        while (looked + 3 < total) {
+            look_at_three(&w, &rounds);
+            assert_int_equal(map_count(rounds.looked), looked += 3);
+        }
+        look_at_three(&w, &rounds);
+        assert_int_equal(map_count(rounds.looked), 3); /* all were looked at: it begins anew */
+    }
+    map_free(rounds.looked);
+    configured_free(&w.c);
+}
+
+/* ---- the rate ---- */
+
+struct paced {
+    struct resolver resolver; /* first */
+    struct survey *survey;
+    atomic_uint asked, late;
+};
+
+static void answer_in_time(struct resolver *self, struct str name, enum dns_type type, int64_t deadline,
+                           struct arena *arena, struct dns_answer *ret) {
+    struct paced *p = (struct paced *)(void *)self;
+    (void)name, (void)type, (void)arena;
+    atomic_fetch_add(&p->asked, 1);
+    bool late = deadline <= clock_mono_ms();
+    atomic_fetch_add(&p->late, late);
+    *ret = (struct dns_answer){.status = late ? DNS_FAILED : DNS_NONE, .why = STR("timeout")};
+}
+
+static void work_paced(void *arg) { survey_work(((struct paced *)arg)->survey); }
+
+static void work_beside(void *arg) {
+    struct beside others[7];
+    for (size_t i = 0; i < COUNT(others); i++)
+        beside_start(&others[i], work_paced, arg);
+    work_paced(arg);
+    for (size_t i = 0; i < COUNT(others); i++)
+        beside_join(&others[i]);
+}
+
+/* Who waits for a turn has its whole time limit then. */
+static void test_a_slow_rate_costs_no_answers(void **state) {
+    (void)state;
+    struct live_world w;
+    struct paced paced = {.resolver.lookup = answer_in_time};
+    world_open(&w);
+    struct survey_input in = {.planned = &w.input, .plan = &w.plan, .timeout_ms = 50, .per_second = 50};
+    paced.survey = survey_new(&in, &paced.resolver);
+    rt_run(1, work_beside, &paced);
+    assert_int_equal(survey_end(paced.survey).unanswered, 0);
+    assert_in_range(paced.asked, 8, 100);
+    assert_int_equal(paced.late, 0);
+    survey_free(paced.survey);
     configured_free(&w.c);
 }
 
@@ -356,6 +457,8 @@ static void test_generic(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_surveys_that_end_early_get_round),
+        cmocka_unit_test(test_a_slow_rate_costs_no_answers),
         cmocka_unit_test(test_texts_are_plain),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_no_answer_is_no_fault),
