@@ -4,6 +4,7 @@
 #include "identity/zone.h"
 #include "trace/text.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,7 +17,11 @@ static int cant_write(struct cli *cli, const char *path) {
 /* Whole or not at all: a server may read the old file meanwhile. */
 int cmd_dns_write(struct cli *cli, const char *path, struct str text) {
     const char *draft = str_printf(cli->arena, "%s.new", path).at;
-    FILE *file = fopen(draft, "we");
+    /* A folder of the daemon's user must not lead root elsewhere. */
+    int fd = unlink(draft) == 0 || errno == ENOENT
+                 ? open(draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666)
+                 : -1;
+    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (!file)
         return cant_write(cli, draft);
     bool good = fwrite(text.at, 1, text.len, file) == text.len;

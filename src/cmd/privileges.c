@@ -9,10 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What the daemon keeps below `state`; first the folders. */
+/* What the daemon and the commands keep below `state`; first the folders. */
 static const char *const OUR_FOLDERS[] = {"spool", "trace", "keys", "identity", "limits", NULL};
-static const char *const OUR_FILES[] = {"watch.json", "watch.json.new", "patterns", "patterns.new",
-                                        "api.sock",   "lost+found",     NULL};
+static const char *const OUR_FILES[] = {"watch.json",   "watch.json.new", "patterns",
+                                        "patterns.new", "dns-published",  "dns-ranges",
+                                        "api.sock",     "lost+found",     NULL};
 
 static void close_fd(int *fd) {
     if (*fd >= 0)

@@ -359,7 +359,10 @@ def test_the_serial_of_the_ranges(folder):
     (folder / "away").rename(memory)
     assert serial(9000000) == 4000001
     memory.write_text("broken")
+    (folder / "mine").write_text("mine")
+    (folder / "state/dns-ranges.new").symlink_to(folder / "mine")  # by the daemon's user, for root to write to
     assert serial(9000000) == 9000000
+    assert (folder / "mine").read_text() == "mine" and memory.read_text().startswith("serial 9000000\n")
 
 
 @pytest.mark.parametrize("planned", ["zones of one's own"], indirect=True)

@@ -82,6 +82,8 @@ def folders_of_others(folder):
         shutil.rmtree(folder / "state")
         for name in ("spool", "trace", "keys", "identity", "limits"):  # all that is ours, as root has made it
             (folder / "state" / name).mkdir(parents=True)
+        for name in ("dns-ranges", "dns-published"):  # of commands, before the first start
+            (folder / "state" / name).touch()
         for name in ("watch.json", "patterns"):
             (folder / "state" / name).touch(0o600)
             assert f"user {USER} can't read {folder}/state/{name}" in refused(world, 69)
