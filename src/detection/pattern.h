@@ -15,12 +15,14 @@
  *   destinations as many domains that it never wrote to, and three times what is usual
  *   network      as many recipients in an hour from networks first seen within a day; the first network of a
  *                sender is none, nor is the ninth in thirty days, unless all came on one day
- *   together     two of: network; growth or destinations; half of the share of spam or of refusals. Or half
- * of all three Refusals that are three quarters one receiver's restrict nobody: that may be an enemy of the
- * sender. Of who was found by a share, or restricted, the counts begin anew with the next UTC day. Growth,
- * destinations and network are judged after `learning`; growth and destinations also of a user who logs in
- * and never did before, when there is history for so long and nobody had to make room: an account that nobody
- * uses is the best one to steal. A sign is told once a UTC day, and once more when it comes to a restriction.
+ *   together     two of: network; growth or destinations; half of the share of spam or of refusals; or half
+ *                of all three
+ *
+ * Refusals that are three quarters one receiver's restrict nobody: that may be an enemy of the sender. Of who
+ * was found by a share, or restricted, the counts begin anew with the next UTC day. Growth, destinations and
+ * network are judged after `learning`; growth and destinations also of a user who logs in and never did
+ * before, when there is history for so long and nobody had to make room: an account that nobody uses is the
+ * best one to steal. A sign is told once a UTC day, and once more when it comes to a restriction.
  *
  * Belongs to one worker. Time is wall ms, taken as standing still when it goes back.
  */

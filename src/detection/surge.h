@@ -6,10 +6,12 @@
  * `ndr-growth` times the usual (the mean of about a day; at most it doubles in a day). The causes by their
  * signs, in this order:
  *   spoofing  half of all came in for mail that nobody here sent: one forged domain
- *   server    half of the failures come from one connector, or one client address, and from many senders
- * there spam      half of the failed mail was judged spam here, or refused as spam harvest   half of the
- * failed recipients don't exist, and half of the failures are one sender's mixed     none of these Told once
- * a surge, and again when the cause becomes another one; over when it is below half.
+ *   server    half of the failures come from one connector, or one client address, and are of many senders
+ *   spam      half of the failed mail was judged spam here, or refused as spam
+ *   harvest   half of the failed recipients don't exist, and half of the failures are one sender's
+ *   mixed     none of these
+ *
+ * Told once a surge, and again when the cause becomes another one; over when it is below half.
  *
  * A tenant costs up to SURGE_BYTES; of more than SURGE_TENANTS those without an event for the longest time
  * make room. Belongs to one worker. Time is wall ms, taken as standing still when it goes back.

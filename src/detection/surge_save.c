@@ -2,8 +2,10 @@
  * "SLSURGE2", then entries (base/entry.h), by type:
  *   1 a tenant: u8 length and name, u32 usual, u64 newest step, u8 there is a surge, u8 its cause;
  *     of three steps: u32 counts (enum share), of four axes u8 number of names, of each u32 count, u32
- * missed, u8 length and name; u32 samples ever, u8 number of samples, of each three times u8 length and text
+ *     missed, u8 length and name; u32 samples ever, u8 number of samples, of each three times u8 length and
+ *     text
  *   2 the end: u32 number of tenants
+ *
  * Before that there was "SLSURGES", u32 number, of each u16 length and name, u32 usual; u32 CRC32C of all
  * before: read, not written. */
 #include "base/crc32c.h"

@@ -31,8 +31,9 @@ struct faults_counts faults_count(struct faults *);
 size_t faults_list(struct faults *, struct arena *, struct fault **ret);
 /* "no-ptr: there is no name; ..., since 2026-11-22": what is wrong with this subject, warnings left out; ""
  * when nothing is. In the arena. A NULL table knows nothing. */
-bool faults_has(struct faults *, struct str subject);
 struct str faults_about(struct faults *, struct str subject, struct arena *);
+/* Is anything, warnings too? */
+bool faults_has(struct faults *, struct str subject);
 
 /* The file's text. Parsing: 0 or CORRUPT, and nothing was taken. */
 [[nodiscard]] int faults_parse(struct faults *, struct str text);
