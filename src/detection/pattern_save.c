@@ -1,13 +1,14 @@
 /* The snapshot: what is known of each subject, so that a restart neither resets a threshold nor makes
  * everybody new. All integers little-endian.
- *   header:  "SLPATTRN", u16 version (2), u16 0, u64 seed of the keys, u32 second since 2020 when history
+ *   header:  "SLPATTRN", u16 version (3), u16 0, u64 seed of the keys, u32 second since 2020 when history
  *            began, u32 second of the snapshot, u32 CRC32C of these 28
  *   entries (base/entry.h), by type:
  *     1 subject (record_encode)
  *     2 suspect: u8 kind, u8 sign, u64 since, u64 until, u16 length and name, u16 length and reason
  *     3 the end: u64 number of subjects
  * What follows damage is left out. Behind it stand the surges (surge_save.c), in version 1 without their
- * windows. */
+ * windows. Before version 3 the keys were of another hash: those subjects can't be found any more, and who
+ * was among them would look like an account that never sent. They are left out, and history begins anew. */
 #include "base/crc32c.h"
 #include "base/entry.h"
 #include "base/error.h"
@@ -15,7 +16,7 @@
 
 #include <stdlib.h>
 
-enum { HEADER = 32, VERSION = 2 };
+enum { HEADER = 32, VERSION = 3, KEYS_SINCE = 3 };
 enum entry_type { ENTRY_SUBJECT = 1, ENTRY_SUSPECT = 2, ENTRY_END = 3 };
 static const char magic[8] = {'S', 'L', 'P', 'A', 'T', 'T', 'R', 'N'};
 
@@ -240,7 +241,8 @@ static bool read_suspect(struct pattern *p, struct cursor *c, int64_t now) {
     return true;
 }
 
-static int read_header(struct pattern *p, struct cursor *c, struct str bytes, struct pattern_saved *ret) {
+static int read_header(struct pattern *p, struct cursor *c, struct str bytes, struct pattern_saved *ret,
+                       bool *ret_keys) {
     struct str m = cursor_bytes(c, sizeof magic);
     uint16_t version = cursor_u16(c);
     (void)cursor_u16(c);
@@ -252,8 +254,9 @@ static int read_header(struct pattern *p, struct cursor *c, struct str bytes, st
         return SLUICE_ECORRUPT;
     if (!version || version > VERSION)
         return SLUICE_EINVALID;
+    *ret_keys = version >= KEYS_SINCE;
     p->seed = seed;
-    if (born < p->born)
+    if (*ret_keys && born < p->born)
         p->born = born;
     return 0;
 }
@@ -270,16 +273,17 @@ static bool next_entry(struct cursor *c, uint8_t *ret_type, struct cursor *ret_b
 int pattern_restore(struct pattern *p, struct str bytes, int64_t now, struct pattern_saved *ret) {
     struct cursor c = cursor_of(bytes), body;
     uint8_t type;
-    bool good = true;
+    bool good = true, keys;
     *ret = (struct pattern_saved){.damaged = true};
-    int error = read_header(p, &c, bytes, ret);
+    int error = read_header(p, &c, bytes, ret, &keys);
     if (error)
         return error;
     ret->end = HEADER;
     while (good && ret->damaged && next_entry(&c, &type, &body)) {
         switch (type) {
         case ENTRY_SUBJECT:
-            ret->subjects += good = read_subject(p, &body, pattern_seconds(now));
+            if (keys)
+                ret->subjects += good = read_subject(p, &body, pattern_seconds(now));
             break;
         case ENTRY_SUSPECT:
             ret->suspects += good = read_suspect(p, &body, now);
