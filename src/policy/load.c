@@ -58,16 +58,17 @@ static void load_skip(struct loading *l, const struct config_node *node, struct 
 }
 
 /* Senders are counted and restricted by names such as "connector/TENANT/NAME/mailbox", whatever the case
- * (limits/sender_name.h): two must not make one. `other` is an earlier one, or NULL. */
+ * (limits/sender_name.h): two must not make one. `before`: those that came first. */
 static void check_title(struct loading *l, const struct config_node *node, const char *what,
-                        struct str other) {
+                        struct map *before) {
     struct str title = config_title(node);
-    if (!other.len && (str_index(title, '/') >= 0 || str_index(title, '@') >= 0))
+    const struct config_node *other = map_put(before, title, (void *)(uintptr_t)node);
+    if (str_index(title, '/') >= 0 || str_index(title, '@') >= 0)
         config_complain(l->errors, node, NULL, "the name of a %s can't hold \"/\" or \"@\": \"%.*s\"", what,
                         STR_FMT(title));
-    if (other.len && str_eq_nocase(title, other))
+    if (other)
         config_complain(l->errors, node, NULL, "\"%.*s\" differs from the %s \"%.*s\" in case only",
-                        STR_FMT(title), what, STR_FMT(other));
+                        STR_FMT(title), what, STR_FMT(config_title(other)));
 }
 
 static void load_connector(struct loading *l, const struct config_node *node, struct connector *c) {
@@ -154,23 +155,28 @@ static void load_pools(struct loading *l, const struct config_node *node, struct
     }
 }
 
-static void load_tenant(struct loading *l, const struct config_node *node, struct tenant *t) {
+static void load_connectors(struct loading *l, const struct config_node *node, struct tenant *t) {
     struct config_sections connectors = config_sections(node, "connector");
-    t->name = config_title(node);
-    for (const struct tenant *before = l->policy->tenants; before <= t; before++)
-        check_title(l, node, "tenant", before < t ? before->name : STR(""));
-    load_domains(l, node, t);
-    load_users(l, node, t);
+    struct map *titles = map_new(true);
     t->connectors = arena_array(l->arena, struct connector, connectors.count);
     for (size_t i = 0; i < connectors.count; i++) {
         struct connector *c = &t->connectors[t->connector_count++];
         c->tenant = t;
-        for (const struct connector *before = t->connectors; before <= c; before++)
-            check_title(l, connectors.at[i], "connector", before < c ? before->name : STR(""));
+        check_title(l, connectors.at[i], "connector", titles);
         load_connector(l, connectors.at[i], c);
         c->limits = config_has(connectors.at[i], "limits") ? config_bool(connectors.at[i], "limits")
                                                            : config_sections(node, "policy").count > 0;
     }
+    map_free(titles);
+}
+
+static void load_tenant(struct loading *l, const struct config_node *node, struct map *titles,
+                        struct tenant *t) {
+    t->name = config_title(node);
+    check_title(l, node, "tenant", titles);
+    load_domains(l, node, t);
+    load_users(l, node, t);
+    load_connectors(l, node, t);
     int failure = config_enum(node, "on-failure");
     t->on_failure = failure < 0 ? l->policy->on_failure : (enum verdict_failure)failure;
     load_pools(l, node, t);
@@ -223,8 +229,10 @@ struct policy *policy_load(struct arena *arena, const struct config_node *root,
     policy->detection = pattern_rules_load(config_section_or_empty(root, "detection"));
     load_verdict(&l, root);
     policy->tenants = arena_array(arena, struct tenant, tenants.count);
+    struct map *titles = map_new(true);
     for (size_t i = 0; i < tenants.count; i++)
-        load_tenant(&l, tenants.at[i], &policy->tenants[policy->tenant_count++]);
+        load_tenant(&l, tenants.at[i], titles, &policy->tenants[policy->tenant_count++]);
+    map_free(titles);
     srs_load(&l, root);
     for (size_t i = 0; i < tenants.count; i++) {
         signing_load(&l, tenants.at[i], &policy->tenants[i]);
