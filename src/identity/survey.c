@@ -106,7 +106,9 @@ static struct str subject_of(struct survey *a, size_t order) {
     return str_copy(a->arena, str_of(ip_text(&in->pools->sources[i - in->domain_count].ip, text)));
 }
 
-/* A survey of many takes long: what is looked for most is found first. */
+/* A survey of many takes long: what is looked for most is found first. But a name of our own before all: when
+ * none of the first questions is answered the others are not asked, and the names with faults may all be of
+ * customers whose servers are gone. */
 static void put_in_order(struct survey *a) {
     bool *first = arena_array(a->arena, bool, a->total);
     struct arena *arena = a->arena;
@@ -119,6 +121,7 @@ static void put_in_order(struct survey *a) {
     }
     arena_free(a->arena);
     a->arena = arena;
+    first[0] = true;
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < a->total; i++)
             if (first[i] == !pass)

@@ -164,6 +164,15 @@ static void ask_one(struct domains_round *r, const struct domains_one *one, stru
         r->noted(r->ctx, &fact, found, changed);
 }
 
+void domains_shuffle(struct domains_one *list, size_t count, uint64_t seed) {
+    for (size_t i = count; i > 1; i--) {
+        size_t other = (size_t)(str_hash(str_from(&i, sizeof i), seed) % i);
+        struct domains_one one = list[i - 1];
+        list[i - 1] = list[other];
+        list[other] = one;
+    }
+}
+
 void domains_ask(struct domains_round *r, struct resolver *resolver) {
     struct arena *arena = arena_new(0);
     if (!r->patience.timeout_ms)

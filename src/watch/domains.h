@@ -57,5 +57,8 @@ struct domains_round {
                   bool changed); /* or NULL */
     void *ctx;
 };
+/* Puts them into any order: of a round of which none of the first is answered the rest is not asked, and what
+ * is dead must not come first each time. */
+void domains_shuffle(struct domains_one *, size_t count, uint64_t seed);
 /* Takes one after the other until none is left; each of the fibers calls it once. */
 void domains_ask(struct domains_round *, struct resolver *);

@@ -217,6 +217,7 @@ static void look(struct domain_watch *w, const struct settings *s) {
             listed[i] = (struct ownership_fact){.tenant = all[i].tenant, .domain = all[i].domain};
         ownership_keep(w->domains.table, listed, count);
         count = due_of(w, s, all, count, arena);
+        domains_shuffle(all, count, flow_random(w->flow));
         if (count && ask(w, s, all, count, ROUND_FIBERS, ROUND_PAUSE_MS, arena, &why) != 0)
             log_event(w->flow->log, LOG_ERROR, "the tenants' domains can't be asked for", "why",
                       str_c(arena, why), NULL);
