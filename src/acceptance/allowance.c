@@ -67,8 +67,11 @@ bool allowance_counts(const struct acceptance *a) {
 void allowance_question(const struct acceptance *a, struct limit_question *ret) {
     const struct policy *policy = a->settings->policy;
     const struct connector *connector = a->by.connector;
-    *ret = (struct limit_question){
-        .report = a->own_report || !a->by.tenant, .tenant = STR(""), .connector = STR(""), .sender = STR("")};
+    *ret = (struct limit_question){.report = a->own_report || !a->by.tenant,
+                                   .tenant = STR(""),
+                                   .connector = STR(""),
+                                   .sender = STR(""),
+                                   .mailbox = STR("")};
     if (ret->report)
         return;
     ret->tenant = a->by.tenant->name;
@@ -81,6 +84,7 @@ void allowance_question(const struct acceptance *a, struct limit_question *ret) 
     }
     ret->connector = connector_name(a->arena, connector);
     ret->sender = limit_sender_name(a->arena, &a->by, a->reverse_path);
+    ret->mailbox = limit_sender_written(a->arena, ret->sender, a->reverse_path);
     ret->tenant_only = !policy->limits.apply || !allowance_counts(a);
     if (!policy->limits.apply)
         ret->rules.tenant_external = 0;
@@ -235,9 +239,11 @@ void allowance_settle(struct flow *flow, const struct acceptance *a, struct allo
 bool allowance_may_begin(struct flow *flow, struct acceptance *a, struct outcome *ret_refusal) {
     if (!a->by.tenant || a->outside)
         return true;
-    return sending_may(flow->sending, a->by.tenant->name, connector_name(a->arena, a->by.connector),
-                       limit_sender_name(a->arena, &a->by, a->reverse_path), a->arena, ret_refusal,
-                       &a->refused_why);
+    struct sending_names names = {.tenant = a->by.tenant->name,
+                                  .connector = connector_name(a->arena, a->by.connector),
+                                  .sender = limit_sender_name(a->arena, &a->by, a->reverse_path)};
+    names.mailbox = limit_sender_written(a->arena, names.sender, a->reverse_path);
+    return sending_may(flow->sending, &names, a->arena, ret_refusal, &a->refused_why);
 }
 
 void allowance_copy(struct acceptance *a) {

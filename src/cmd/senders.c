@@ -181,6 +181,7 @@ int senders_standing(const struct senders *from, const struct api_sender_query *
         .tenant = t->name,
         .connector = one.name.connector,
         .sender = one.name.kind == SENDER_USER ? one.name.whole : STR(""),
+        .mailbox = limit_sender_written(arena, one.name.whole, one.name.author),
         .rules = limit_rules_for(t, author, from->now),
         .use = {(uint32_t)query->external, (uint32_t)query->internal},
         .tenant_only = off.len > 0,

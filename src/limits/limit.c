@@ -211,6 +211,12 @@ struct str limit_sender_name(struct arena *arena, const struct attribution *a, s
                                        STR_FMT(a->connector->name), STR_FMT(path)));
 }
 
+struct str limit_sender_written(struct arena *arena, struct str sender, struct str reverse_path) {
+    struct str folded = limit_sender_mailbox(sender);
+    struct str written = folded.len && reverse_path.len ? address_mailbox(arena, reverse_path) : STR("");
+    return str_eq_nocase(written, folded) ? STR("") : written;
+}
+
 struct str limit_sender_mailbox(struct str name) {
     int slashes = str_starts_nocase(name, STR("connector/")) ? 3
                   : str_starts_nocase(name, STR("local/"))   ? 2

@@ -105,6 +105,9 @@ struct outcome limit_no_room(int error);
  * local socket "local/TENANT/mailbox". The mailbox is the reverse-path's, whatever it is written with
  * (sender_fold.h). In the arena. */
 struct str limit_sender_name(struct arena *, const struct attribution *, struct str reverse_path);
+/* The mailbox of the reverse-path as it is written, where the name has another one: users are called such as
+ * returns-24@, too, and restricted by that name. "" else. In the arena. */
+struct str limit_sender_written(struct arena *, struct str sender, struct str reverse_path);
 /* The user whose mailbox a sender behind a connector or at the local socket writes in the name of; "" of
  * others. A view of the name. */
 struct str limit_sender_mailbox(struct str name);

@@ -145,7 +145,8 @@ static bool is_restricted(const struct limit_desk *d, const struct limit_questio
     } whom[] = {{SENDER_TENANT, q->tenant},
                 {SENDER_CONNECTOR, q->connector},
                 {SENDER_USER, q->sender},
-                {SENDER_USER, limit_sender_mailbox(q->sender)}};
+                {SENDER_USER, limit_sender_mailbox(q->sender)},
+                {SENDER_USER, q->mailbox}};
     for (size_t i = 0; i < sizeof whom / sizeof *whom; i++) {
         const struct sender_state *s =
             whom[i].name.len ? sender_book_find(d->kept.book, whom[i].kind, whom[i].name) : NULL;

@@ -28,6 +28,7 @@ struct limit_question {
     struct str tenant;
     struct str connector; /* "TENANT/NAME" of the connector that it came by; "" : none */
     struct str sender;    /* limit_sender_name */
+    struct str mailbox;   /* limit_sender_written: who is restricted by it doesn't hide behind the fold */
     struct limit_rules rules;
     struct limit_use use;
     bool report; /* an NDR that this system makes: passes, and counts nowhere */

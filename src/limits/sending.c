@@ -333,7 +333,7 @@ int sending_settle(struct sending *s, const struct limit_ticket *ticket, bool co
 
 struct may_call {
     struct sending *sending;
-    struct str names[SENDER_TENANT + 1]; /* by kind */
+    const struct sending_names *names;
     struct arena *arena;
     struct outcome *refusal;
     struct str *reason;
@@ -344,9 +344,10 @@ struct may_call {
 static void may_on_owner(void *arg) {
     struct may_call *call = arg;
     struct limit_question q = {
-        .tenant = call->names[SENDER_TENANT],
-        .connector = call->names[SENDER_CONNECTOR],
-        .sender = call->names[SENDER_USER],
+        .tenant = call->names->tenant,
+        .connector = call->names->connector,
+        .sender = call->names->sender,
+        .mailbox = call->names->mailbox,
         .rules = limit_rules_of(NULL, 0, 0),
         .now = sending_now(call->sending),
     };
@@ -360,14 +361,14 @@ static void may_on_owner(void *arg) {
     call->sending->stats.refused += !call->taken;
 }
 
-static bool may(struct sending *s, bool taken, struct str tenant, struct str connector, struct str sender,
-                struct arena *arena, struct outcome *ret_refusal, struct str *ret_reason) {
+static bool may(struct sending *s, bool taken, const struct sending_names *names, struct arena *arena,
+                struct outcome *ret_refusal, struct str *ret_reason) {
     if (!atomic_load(&s->restricted))
         return true;
     struct may_call call = {
         .sending = s,
         .taken = taken,
-        .names = {[SENDER_USER] = sender, [SENDER_CONNECTOR] = connector, [SENDER_TENANT] = tenant},
+        .names = names,
         .arena = arena,
         .refusal = ret_refusal,
         .reason = ret_reason,
@@ -376,14 +377,14 @@ static bool may(struct sending *s, bool taken, struct str tenant, struct str con
     return call.may;
 }
 
-bool sending_may(struct sending *s, struct str tenant, struct str connector, struct str sender,
-                 struct arena *arena, struct outcome *ret_refusal, struct str *ret_reason) {
-    return may(s, false, tenant, connector, sender, arena, ret_refusal, ret_reason);
+bool sending_may(struct sending *s, const struct sending_names *names, struct arena *arena,
+                 struct outcome *ret_refusal, struct str *ret_reason) {
+    return may(s, false, names, arena, ret_refusal, ret_reason);
 }
 
-bool sending_may_go_on(struct sending *s, struct str tenant, struct str connector, struct str sender,
-                       struct arena *arena, struct outcome *ret_refusal, struct str *ret_reason) {
-    return may(s, true, tenant, connector, sender, arena, ret_refusal, ret_reason);
+bool sending_may_go_on(struct sending *s, const struct sending_names *names, struct arena *arena,
+                       struct outcome *ret_refusal, struct str *ret_reason) {
+    return may(s, true, names, arena, ret_refusal, ret_reason);
 }
 
 /* ---- Changing ---- */

@@ -74,14 +74,17 @@ void sending_count_begin(struct sending *, const struct limit_ticket *, struct s
 /* As sending_settle. Not committed: it is taken off again (limit_desk_undo). */
 int sending_count_end(struct sending_count *, bool committed);
 
+/* Who sends, by names as in limit_question, "" for none. */
+struct sending_names {
+    struct str tenant, connector, sender, mailbox;
+};
 /* May these send now, whatever their limits? For an early reply: false with the refusal (550 5.1.8, 5.7.711,
- * 5.7.705) and the reason in the arena. Names as in limit_question, "" for none. Costs nothing while nobody
- * is restricted. */
-bool sending_may(struct sending *, struct str tenant, struct str connector, struct str sender, struct arena *,
-                 struct outcome *ret_refusal, struct str *ret_reason);
+ * 5.7.705) and the reason in the arena. Costs nothing while nobody is restricted. */
+bool sending_may(struct sending *, const struct sending_names *, struct arena *, struct outcome *ret_refusal,
+                 struct str *ret_reason);
 /* The same of mail that was taken before: sending_stats count no refusal. */
-bool sending_may_go_on(struct sending *, struct str tenant, struct str connector, struct str sender,
-                       struct arena *, struct outcome *ret_refusal, struct str *ret_reason);
+bool sending_may_go_on(struct sending *, const struct sending_names *, struct arena *,
+                       struct outcome *ret_refusal, struct str *ret_reason);
 
 /* What detection found (event.by ""), or an operator wants (CAUSE_OPERATOR, LIMIT_RESTRICT, by whom).
  * `tenant` is whose the sender or connector is. Returns when the change is durable; its error is logged and

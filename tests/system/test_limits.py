@@ -270,6 +270,11 @@ def test_reverse_paths_that_are_made_anew_count_as_one_sender(limited):
     with world.connector() as client, pytest.raises(Refused) as e:
         client.send("prvs=0123456789=Dave+x@contoso.test", "z@fabrikam.test", message())
     assert e.value.reply == DENIED
+    # Nor being called like a made path.
+    world.daemon.cli("sender", "restrict", "returns-24@contoso.test")
+    with world.connector() as client, pytest.raises(Refused) as e:
+        client.send("returns-24@contoso.test", "z@fabrikam.test", message())
+    assert e.value.reply == DENIED
 
 
 def test_from_selects_the_policy_and_the_submitter_counts(limited):

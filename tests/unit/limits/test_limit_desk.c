@@ -139,6 +139,24 @@ static void test_order(void **unused) {
     close_room(&r);
 }
 
+/* A user who is called like a made reverse-path is restricted behind a server too. */
+static void test_written(void **unused) {
+    (void)unused;
+    struct room r = new_room(100);
+    struct limit_answer a;
+    struct limit_question q = question("connector/contoso/on-prem/returns@contoso.com", 1, NOON);
+    const struct sender_event spam = {CAUSE_SPAM_SHARE, LIMIT_RESTRICT, {.spam = 9, .mail = 10},
+                                      STR(""),          STR(""),        NOON};
+    limit_desk_exceed(r.desk, SENDER_USER, STR("returns-24@contoso.com"), &spam);
+    q.mailbox = limit_sender_written(r.arena, q.sender, STR("Returns-24+x@contoso.com"));
+    assert_string_equal(send_one(&r, &q, &a), DENIED);
+    q.mailbox = limit_sender_written(r.arena, q.sender, STR("returns-25@contoso.com"));
+    assert_string_equal(send_one(&r, &q, &a), "pass");
+    assert_int_equal(limit_sender_written(r.arena, q.sender, STR("returns+24@contoso.com")).len, 0);
+    assert_int_equal(limit_sender_written(r.arena, STR("bob@contoso.com"), STR("ann@contoso.com")).len, 0);
+    close_room(&r);
+}
+
 static void test_tenant(void **unused) {
     (void)unused;
     struct room r = new_room(100);
@@ -420,6 +438,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_restricted),
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_written),
         cmocka_unit_test(test_tenant),
         cmocka_unit_test(test_reserved),
         cmocka_unit_test(test_hold),

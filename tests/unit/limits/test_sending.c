@@ -191,24 +191,27 @@ static void operate(void *arg) {
     struct str reason;
     struct sender_state state;
     const struct str none = STR(""), tenant = STR("contoso"), bob = STR("bob@contoso.com");
-    CHECK(sending_may(s, tenant, none, bob, h->arena, &refusal, &reason));
+    CHECK(sending_may(s, &(struct sending_names){tenant, none, bob, none}, h->arena, &refusal, &reason));
     const struct sender_event event = {
         .cause = CAUSE_OPERATOR, .action = LIMIT_RESTRICT, .reason = STR("looks hacked"), .by = STR("root")};
     CHECK(sending_exceed(s, SENDER_USER, bob, tenant, &event) == SENDER_RESTRICT);
     CHECK(h->told.count == 1 && str_eq(h->told.last.name, bob) && str_eq(h->told.last.tenant, tenant));
     CHECK(h->told.last.event.now == NOON);
     CHECK(sending_exceed(s, SENDER_USER, bob, tenant, &event) == SENDER_UNCHANGED && h->told.count == 1);
-    CHECK(!sending_may(s, tenant, none, STR("BOB@contoso.com"), h->arena, &refusal, &reason));
+    CHECK(!sending_may(s, &(struct sending_names){tenant, none, STR("BOB@contoso.com"), none}, h->arena,
+                       &refusal, &reason));
     CHECK(str_eq(refusal.enhanced, STR("5.1.8")) && str_ends(reason, STR(": looks hacked")));
-    CHECK(sending_may(s, tenant, none, STR("ann@contoso.com"), h->arena, &refusal, &reason));
+    CHECK(sending_may(s, &(struct sending_names){tenant, none, STR("ann@contoso.com"), none}, h->arena,
+                      &refusal, &reason));
     CHECK(sending_find(s, SENDER_USER, bob, &state) && state.restriction == SENDER_RESTRICTED);
     CHECK(!sending_find(s, SENDER_TENANT, tenant, &state));
     CHECK(sending_release(s, SENDER_USER, bob, STR("root")));
     CHECK(!sending_release(s, SENDER_USER, bob, STR("root")));
-    CHECK(sending_may(s, tenant, none, bob, h->arena, &refusal, &reason));
+    CHECK(sending_may(s, &(struct sending_names){tenant, none, bob, none}, h->arena, &refusal, &reason));
     sending_allow(s, SENDER_USER, STR("ann@contoso.com"), SENDER_ALWAYS, STR("root"));
     CHECK(sending_exceed(s, SENDER_CONNECTOR, STR("contoso/on-prem"), tenant, &event) == SENDER_RESTRICT);
-    CHECK(!sending_may(s, tenant, STR("contoso/on-prem"), none, h->arena, &refusal, &reason));
+    CHECK(!sending_may(s, &(struct sending_names){tenant, STR("contoso/on-prem"), none, none}, h->arena,
+                       &refusal, &reason));
     CHECK(str_eq(refusal.enhanced, STR("5.7.711")));
 }
 
@@ -219,8 +222,9 @@ static void still_so(void *arg) {
     struct str reason;
     CHECK(sending_find(h->sending, SENDER_USER, STR("ann@contoso.com"), &state));
     CHECK(state.allowed_until == SENDER_ALWAYS && str_eq(str_of(state.by), STR("root")));
-    CHECK(!sending_may(h->sending, STR("contoso"), STR("contoso/on-prem"), STR(""), h->arena, &refusal,
-                       &reason));
+    CHECK(!sending_may(h->sending,
+                       &(struct sending_names){STR("contoso"), STR("contoso/on-prem"), STR(""), STR("")},
+                       h->arena, &refusal, &reason));
 }
 
 static void test_restrictions(void **unused) {
