@@ -131,14 +131,6 @@ const char *spf_macro_fault(struct str text, enum spf_macro_use use) {
     return NULL;
 }
 
-bool spf_macro_asks(struct str text) {
-    struct piece piece;
-    while (text.len && !next_piece(&text, SPF_MACRO_EXPLANATION, &piece))
-        if (piece.kind == PIECE_EXPAND && piece.expand.letter == 'p')
-            return true;
-    return false;
-}
-
 /* Dotted quads, or dotted nibbles for IPv6. */
 static struct str dotted_ip(struct arena *arena, const struct ip *ip) {
     char text[IP_TEXT_SIZE];

@@ -25,8 +25,6 @@ struct spf_macro_values {
 
 /* NULL when the syntax is right, else what is wrong. */
 const char *spf_macro_fault(struct str text, enum spf_macro_use);
-/* Is %{p} in it? `text` has no fault. */
-bool spf_macro_asks(struct str text);
 
 /* Expands; false on a syntax fault, or when an explanation grows over `limit` octets. As a DOMAIN the result
  * loses labels from the left until at most 253 octets are left (7.3), and a final dot. */

@@ -73,7 +73,6 @@ const struct route *queue_session_route(const struct queue_session *);
 struct str queue_session_pool(const struct queue_session *);
 /* The address that the first deliveries left from before (invariant 6); ip_is_none: free choice. */
 struct ip queue_session_source(const struct queue_session *);
-struct queue *queue_session_queue(const struct queue_session *);
 
 /* The receiver answered on a connection from this address: ends the lane's back-off, and prefers what is
  * sticky to this address from now on. */
@@ -109,7 +108,6 @@ void queue_postpone(struct queue *, struct delivery *, int64_t due, const struct
 void queue_park(struct queue *, struct delivery *);
 
 struct str queue_delivery_pool(struct queue *, const struct delivery *);
-struct str queue_delivery_domain(const struct delivery *);
 struct ip queue_delivery_source(struct queue *, const struct delivery *);
 
 /* ---- For operators; from a fiber of any worker, the API's too ---- */

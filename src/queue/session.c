@@ -111,10 +111,6 @@ struct ip queue_session_source(const struct queue_session *session) {
     return source_at(session->queue, session->wanted);
 }
 
-struct queue *queue_session_queue(const struct queue_session *session) {
-    return session->queue;
-}
-
 void queue_session_connected(struct queue_session *session, const struct ip *source) {
     session->source = source_number(session->queue, source);
     if (session->connected)
@@ -236,10 +232,6 @@ void queue_postpone(struct queue *queue, struct delivery *delivery, int64_t due,
 
 struct str queue_delivery_pool(struct queue *queue, const struct delivery *delivery) {
     return names_at(&queue->pools, delivery->pool);
-}
-
-struct str queue_delivery_domain(const struct delivery *delivery) {
-    return delivery->domain->name;
 }
 
 struct ip queue_delivery_source(struct queue *queue, const struct delivery *delivery) {

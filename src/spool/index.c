@@ -106,11 +106,6 @@ void index_add(struct index *x, uint32_t place, uint32_t recipients, struct segm
 
 bool index_has(const struct index *x, uint32_t place) { return find(x, place) != NULL; }
 
-const struct wide *index_wide(const struct index *x, uint32_t place) {
-    const struct index_slot *slot = find(x, place);
-    return slot && (slot->state & INDEX_WIDE) ? x->wide[slot->state & ~INDEX_WIDE] : NULL;
-}
-
 bool index_waits(const struct index *x, uint32_t place, uint32_t recipient) {
     const struct index_slot *slot = find(x, place);
     if (!slot)

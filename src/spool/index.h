@@ -46,8 +46,6 @@ struct index_end {
     struct wide *wide; /* of a message that is gone: the caller unpins and frees it; or NULL */
 };
 struct index_end index_end(struct index *, uint32_t place, uint32_t recipient, bool durable);
-/* NULL when it has none. */
-const struct wide *index_wide(const struct index *, uint32_t place);
 /* All places, ascending, malloc'ed: the caller frees. */
 uint32_t *index_places(const struct index *);
 size_t index_bytes(const struct index *);
