@@ -7,9 +7,23 @@
 
 enum { RECIPIENTS_MAX = 2000 };
 
+/* A CR alone is no end of a line in mail (RFC 5321 2.3.8), but programs that draw write it: in the header it
+ * becomes a blank, in the body a line end. */
+static void add_line(struct buf *out, struct str line, bool header) {
+    ptrdiff_t at;
+    while ((at = str_index(line, '\r')) >= 0) {
+        buf_str(out, str_head(line, (size_t)at));
+        buf_str(out, header ? STR(" ") : STR("\r\n"));
+        line = str_from_index(line, (size_t)at + 1);
+    }
+    buf_str(out, line);
+    buf_str(out, STR("\r\n"));
+}
+
 /* Line ends become CRLF; a mailbox file's "From " line goes; a lone dot ends it where that was asked. */
 static struct str normal_lines(struct arena *arena, struct str input, bool dot_ends) {
     struct buf out __attribute__((cleanup(buf_free))) = {0};
+    bool header = true;
     if (str_starts(input, STR("From "))) {
         ptrdiff_t end = str_index(input, '\n');
         input = end < 0 ? STR_NULL : str_from_index(input, (size_t)end + 1);
@@ -19,12 +33,12 @@ static struct str normal_lines(struct arena *arena, struct str input, bool dot_e
         ptrdiff_t end = str_index(input, '\n');
         struct str line = end < 0 ? input : str_head(input, (size_t)end);
         input = end < 0 ? STR_NULL : str_from_index(input, (size_t)end + 1);
-        if (line.len && line.at[line.len - 1] == '\r')
+        while (line.len && line.at[line.len - 1] == '\r')
             line.len--;
+        header = header && line.len > 0;
         if (dot_ends && str_eq(line, STR(".")))
             break;
-        buf_str(&out, line);
-        buf_str(&out, STR("\r\n"));
+        add_line(&out, line, header);
     }
     return str_copy(arena, buf_view(&out));
 }

@@ -224,6 +224,10 @@ def test_send_reads_a_message_as_sendmail_does(world):
     ran = world.daemon.run("send", "-f", ALICE, "--", BOB, stdin=b"Subject: named\n\nx\n")
     assert ran.returncode == 0, ran.stderr
     world.receiver.wait(lambda: len(world.hosts["fabrikam.test"].messages) == 2)
+    ran = world.daemon.run("send", "-f", ALICE, "--", BOB, stdin=b"Subject: a job\n\n10 %\r20 %\r\ndone\n")
+    assert ran.returncode == 0, "what cron sends of a program that draws: " + ran.stderr
+    world.receiver.wait(lambda: len(world.hosts["fabrikam.test"].messages) == 3)
+    assert world.hosts["fabrikam.test"].messages[2].body == b"10 %\r\n20 %\r\ndone\r\n"
 
 
 def test_exit_codes(world):
