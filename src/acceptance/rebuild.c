@@ -137,6 +137,14 @@ static size_t drop_forged(const struct acceptance *a, struct milter_message *m) 
     return dropped;
 }
 
+/* The message would be refused for its scanner's fields. */
+static bool is_too_long(const struct milter_message *m) {
+    size_t bytes = 2; /* the empty line */
+    for (size_t i = 0; i < m->count; i++)
+        bytes += m->fields[i].whole.len;
+    return bytes > HEADER_BYTES_MAX;
+}
+
 static const char *apply(const struct acceptance *a, struct milter_message *m, size_t *ret_left_out) {
     const struct scan_result *r = &a->judged.scan;
     const char *why = NULL;
@@ -160,6 +168,8 @@ static const char *apply(const struct acceptance *a, struct milter_message *m, s
         why = rewrite(m, r->subject);
     if (!why)
         *ret_left_out += drop_forged(a, m);
+    if (!why && m->header_changed && is_too_long(m))
+        why = "they make the header too long";
     return why;
 }
 

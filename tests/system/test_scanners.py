@@ -457,6 +457,11 @@ def test_too_many_changes_are_left_out(make_world, fake):
     row = world.daemon.trace_of(hand_in(world, b"x\r\n"))[BOB]
     assert row["verdict"] == "clean"
     world.daemon.wait_log("the scanner's changes are left out .*too many")
+    # Few and short ones of a message whose header has no room for them: it is not refused for its scanner's sake.
+    scanner.answer["milter"] = {"add_headers": {"X-New": "v " * 5000}}
+    row = world.daemon.trace_of(hand_in(world, b"x\r\n", headers=[f"X-{i}: {'v' * 950}" for i in range(1085)]))[BOB]
+    assert row["verdict"] == "clean"
+    world.daemon.wait_log("the scanner's changes are left out .*header too long")
     scanner.answer["symbols"] = {"TEST_VIRUS": {"score": 0}}
     assert refusal(world, b"x\r\n").startswith("550 5.7.1 Malware"), "no change is a way around the verdict"
 
