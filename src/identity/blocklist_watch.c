@@ -36,6 +36,7 @@ struct list_state {
     size_t passed[2]; /* trials */
     size_t again;     /* the address to ask after the trial, + 1; 0: none */
     bool between;     /* the last question was about one that is listed, out of its turn */
+    int64_t lapses;   /* when the first of the listed has lapsed and may be asked about; 0: to be looked up */
     int64_t pause;    /* 0: it answers */
     struct str why;
     char why_text[BLOCKLIST_TEXT_MAX];
@@ -237,6 +238,21 @@ static int64_t hold_of(const struct list_state *s) {
     return rounds > BLOCKLIST_HOLD_MS ? rounds : BLOCKLIST_HOLD_MS;
 }
 
+/* Of what is believed. Looked up after each question and answer only: there may be many addresses. */
+static int64_t first_lapse(const struct blocklist_watch *w, struct list_state *s) {
+    if (s->lapses)
+        return s->lapses;
+    s->lapses = INT64_MAX;
+    for (size_t i = 0; s->listed && i < s->order_count; i++) {
+        const struct entry *e = &s->entries[s->order[i]];
+        int64_t lapsed = e->answered + hold_of(s) + 1, due = e->asked + w->pace.round_ms;
+        due = due > lapsed ? due : lapsed;
+        if (e->listed && s->believes[family_of(w, s->order[i])] && due < s->lapses)
+            s->lapses = due;
+    }
+    return s->lapses;
+}
+
 /* One that is listed, and not asked about for as long as a round should take: where rounds take longer than
  * that, or its listing has lapsed (the daemon was away, or the clock was set). The longest unasked. */
 static bool find_listed(const struct blocklist_watch *w, const struct list_state *s, bool lapsed, int64_t now,
@@ -254,7 +270,7 @@ static bool find_listed(const struct blocklist_watch *w, const struct list_state
 /* Every other time, unless it has lapsed. */
 static bool out_of_turn(const struct blocklist_watch *w, struct list_state *s, int64_t now, size_t *ret) {
     s->between = !s->between;
-    if (find_listed(w, s, true, now, ret))
+    if (now >= first_lapse(w, s) && find_listed(w, s, true, now, ret))
         return true;
     return s->between && s->step * (int64_t)s->order_count > 2 * w->pace.round_ms &&
            find_listed(w, s, false, now, ret);
@@ -271,15 +287,14 @@ static size_t in_turn(struct blocklist_watch *w, struct list_state *s) {
 }
 
 /* When the list may be asked again, and has something to be asked. */
-static int64_t due(const struct blocklist_watch *w, const struct list_state *s, int64_t now) {
+static int64_t due(const struct blocklist_watch *w, struct list_state *s, int64_t now) {
     struct blocklist_question unused;
     int64_t when = s->trial_due;
-    size_t lapsed;
     if (!s->order_count)
         return INT64_MAX;
     if (next_trial(s, &unused))
         when = 0;
-    else if (believed(s) && (s->again || find_listed(w, s, true, now, &lapsed)))
+    else if (believed(s) && (s->again || now >= first_lapse(w, s)))
         when = 0;
     else if (believed(s) && s->turn < when) {
         int64_t room = s->step - w->pace.gap_ms;
@@ -309,6 +324,7 @@ static void give_out(struct blocklist_watch *w, size_t number, int64_t now, stru
         s->turn = (s->turn + s->step > now - s->step ? s->turn : now - s->step) + s->step;
     }
     s->entries[ret->address].asked = now;
+    s->lapses = 0;
 }
 
 bool blocklist_next(struct blocklist_watch *w, int64_t now, struct blocklist_question *ret,
@@ -400,6 +416,7 @@ enum blocklist_change blocklist_answer(struct blocklist_watch *w, const struct b
                                        const struct dns_answer *answer, int64_t now) {
     struct blocklist_reading reading;
     blocklist_read(&w->lists[q->list], answer, &reading);
+    w->states[q->list].lapses = 0;
     if (q->step != BLOCKLIST_ASK) {
         answer_trial(w, q, &reading, now);
         return BLOCKLIST_SAME;
@@ -443,6 +460,7 @@ void blocklist_restore(struct blocklist_watch *w, size_t list, size_t address, s
     struct entry *e = &w->states[list].entries[address];
     answered = answered < now ? answered : now; /* the clock was set back */
     w->states[list].listed += !e->listed;
+    w->states[list].lapses = 0;
     e->listed = true;
     e->answered = answered, e->since = since < answered ? since : answered;
     set_text(e, text);
