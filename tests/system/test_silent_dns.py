@@ -87,10 +87,10 @@ def test_a_failing_dns_is_asked_everything_at_once(dns_world):
 
 
 def on_terminal(world, *arguments):
-    """The program with its standard error on a terminal."""
+    """The program with its standard error on a terminal, and with ^C as there: a shell's job in the background hands down that it is ignored."""
     ours, its = pty.openpty()
     process = subprocess.Popen([places.program("sluice"), "-c", str(world.daemon.config), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=its, text=True,
-                               cwd=world.folder, env={**os.environ, "TERM": "xterm"})
+                               cwd=world.folder, env={**os.environ, "TERM": "xterm"}, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     os.close(its)
     return process, ours
 

@@ -90,12 +90,23 @@ static bool send_at_gate(struct world *w, struct queue_session *session, struct 
 
 static void one_connection(struct world *w) { w->settings.delivery.connections = 1; }
 
+static size_t in_lanes(struct world *w) {
+    struct arena *arena = arena_new(0);
+    struct queue_status status;
+    queue_status(w->queue, arena, &status);
+    size_t n = 0;
+    for (size_t i = 0; i < status.lane_count; i++)
+        n += status.lanes[i].ready + status.lanes[i].sending;
+    arena_free(arena);
+    return n;
+}
+
 static void ready(void *arg) {
     struct world *w = arg;
     struct delivery_init init = init_of("d02.example", 0);
     for (uint64_t m = 1; m <= 40; m++)
         CHECK(queue_put(w->queue, m, &init, 1) == 0);
-    UNTIL(atomic_load(&w->transactions) == 1);
+    UNTIL(atomic_load(&w->transactions) == 1 && in_lanes(w) == 40);
     size_t busy, all_busy = 0, cancelled = 0, held = 0;
     for (uint64_t m = 1; m <= 40; m++) {
         size_t n = operate(w, m % 2 ? QUEUE_CANCEL : QUEUE_HOLD, m, QUEUE_ALL, &busy);
