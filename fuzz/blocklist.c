@@ -3,15 +3,9 @@
  * nothing but a plain "no" delists it, and what is kept of the words can be written down. */
 #include "identity/blocklist.h"
 #include "identity/watch_memory.h"
-
-#include <stdlib.h>
+#include "must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 static const struct blocklist_code codes[] = {
     {{"127.0.0.2", 9}, {"127.0.0.3", 9}, BLOCKLIST_LISTS, {"spam", 4}},

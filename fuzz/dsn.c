@@ -5,15 +5,9 @@
 #include "mail/address.h"
 #include "mail/header.h"
 #include "mail/mime.h"
-
-#include <stdlib.h>
+#include "must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 static struct str next_line(struct str *rest) {
     struct str line;

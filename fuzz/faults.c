@@ -1,15 +1,9 @@
 /* Any bytes as the file of faults: what is read is the same when written and read again, and what is refused
  * changes nothing. */
 #include "identity/faults.h"
-
-#include <stdlib.h>
+#include "must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     struct arena *arena = arena_new(0);

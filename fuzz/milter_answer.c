@@ -1,15 +1,10 @@
 /* Any bytes as a milter's: first what it agreed to, then packets, carried out on a message. What comes out
  * must be a header and a body that can be sent. */
+#include "must.h"
 #include "scan/milter.h"
 #include <stdint.h>
-#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 /* A field is one field: CRLF only at its end and before blanks. */
 static void check_field(const struct header_field *f) {

@@ -1,16 +1,12 @@
 /* Any bytes as the file of who owns which domain: what is read is the same when written and read again, and
  * what is refused changes nothing. */
 #include "identity/ownership.h"
+#include "must.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     const struct str tenant = STR("contoso"), domain = STR("contoso.com");

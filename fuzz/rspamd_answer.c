@@ -1,11 +1,11 @@
 /* Any bytes as Rspamd's answer: the HTTP around it, and the JSON alone. */
 #include "base/error.h"
+#include "must.h"
 #include "scan/http.h"
 #include "scan/milter_wire.h"
 #include "scan/rspamd.h"
 #include "scan/rspamd_changes.h"
 #include <stdint.h>
-#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -22,11 +22,6 @@ static const struct scan_settings settings = {
     .apply_headers = true,
     .rewrite_subject = true,
 };
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 static void must_be_plain(struct str text) {
     for (size_t i = 0; i < text.len; i++)

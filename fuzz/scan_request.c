@@ -1,19 +1,14 @@
 /* Any envelope in what scanners are told of it. The input's lines are the values. No value writes a line of
  * its own into a request, or ends its head. */
+#include "must.h"
 #include "scan/rspamd.h"
 #include "scan/settings.h"
 #include "scan/spamd.h"
 #include <stdint.h>
-#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 enum { VALUE_ENDS = 0x1e };
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 static struct str next(struct str *rest) {
     struct str value;

@@ -1,14 +1,9 @@
 /* A whole configuration of any bytes, through every room's checks: it becomes settings, or is refused with
  * errors in words; and a configuration is like itself. */
 #include "settings/settings.h"
-#include <stdlib.h>
+#include "must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 /* Files that may wait for ever, or that are not ours. */
 static bool names_a_place(struct str text) {

@@ -1,9 +1,9 @@
 /* Any bytes as what a receiver says; the first one sets pieces and what we send. Every recipient gets an
  * outcome, none is delivered without a 354 and a message that was sent whole, and what we say is commands. */
 #include "mail/mime.h"
+#include "must.h"
 #include "smtp/client.h"
 #include <stdint.h>
-#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -11,11 +11,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 #define STUFFED "Subject: x\r\n\r\n..a body of its own\r\n.\r\n"
 
 enum { RECIPIENTS = 3 };
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 struct message {
     size_t at, piece;

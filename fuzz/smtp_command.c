@@ -1,15 +1,10 @@
 /* Any line as a command; what MAIL and RCPT make of it must be written again as something that reads the
  * same. */
+#include "must.h"
 #include "smtp/grammar.h"
 #include <stdint.h>
-#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 static bool is_line(struct str s) {
     return str_ends(s, STR("\r\n")) && str_index(s, '\n') == (ptrdiff_t)s.len - 1 && !memchr(s.at, 0, s.len);

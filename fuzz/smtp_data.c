@@ -1,16 +1,11 @@
 /* The first byte says in what pieces the rest comes. As data from a client: however it is cut, it decodes the
  * same; and as a message to a server: what is sent ends once, and decodes to the same message. */
 #include "base/buf.h"
+#include "must.h"
 #include "smtp/data.h"
 #include <stdint.h>
-#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 static size_t decode(struct smtp_data_decoder *d, struct str input, size_t piece, struct buf *out) {
     size_t at = 0;

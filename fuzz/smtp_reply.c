@@ -1,15 +1,10 @@
 /* Any bytes as a server's reply; what was read must be written again as a reply that reads the same. */
 #include "mail/mime.h"
+#include "must.h"
 #include "smtp/reply.h"
 #include <stdint.h>
-#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     struct arena *arena = arena_new(0);

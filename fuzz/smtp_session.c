@@ -1,15 +1,10 @@
 /* Any bytes as what a client says; the first one sets listener and pieces. The hooks must be called in
  * balance, and every 250 to a message must come after its data_end. */
+#include "must.h"
 #include "smtp/server.h"
 #include <stdint.h>
-#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 struct state {
     int open, closed;

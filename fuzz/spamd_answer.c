@@ -1,9 +1,9 @@
 /* Any bytes as spamd's answer to SYMBOLS and to PING. */
 #include "base/error.h"
+#include "must.h"
 #include "scan/spamd.h"
 #include <math.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -18,11 +18,6 @@ static const struct scan_settings settings = {
     .refuse = words,
     .refuse_count = 1,
 };
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     struct arena *arena = arena_new(0);

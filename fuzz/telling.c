@@ -3,17 +3,13 @@
 #include "alert/item.h"
 #include "mail/header.h"
 #include "mail/mime.h"
+#include "must.h"
 #include <jansson.h>
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 enum { TEXT_ENDS = 0x1e };
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 static struct str next(struct str *rest) {
     struct str text;

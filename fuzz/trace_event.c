@@ -1,18 +1,13 @@
 /* Any bytes in the fields of an event, and any as an event's JSON. What is told of mail is one line of JSON
  * that reads the same, and one row of CSV with as many columns as the header, whatever was in the mail. */
+#include "must.h"
 #include "trace/csv.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 enum { FIELD_ENDS = 0x1e };
-
-static void must(bool condition) {
-    if (!condition)
-        abort();
-}
 
 /* RFC 4180; a quoted field may hold line ends. */
 static size_t columns(struct str row) {

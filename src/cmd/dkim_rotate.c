@@ -295,14 +295,6 @@ static int run_status(struct rotating *r) {
     return bad;
 }
 
-static const struct signing_domain *find(const struct settings *s, struct str domain) {
-    for (size_t i = 0; i < s->policy->tenant_count; i++)
-        for (size_t k = 0; k < s->policy->tenants[i].signing_count; k++)
-            if (str_eq(s->policy->tenants[i].signing[k].domain, domain))
-                return &s->policy->tenants[i].signing[k];
-    return NULL;
-}
-
 static int run_writing(struct rotating *r, const struct cli_arguments *arguments) {
     struct str why;
     int bad = dkim_folder_open(r->cli, r->settings->state, r->settings->user, &r->folder);
@@ -335,7 +327,7 @@ int dkim_rotate(struct cli *cli, const struct cli_arguments *arguments) {
     if (domain_normal(cli->arena, str_of(arguments->words[1]), &domain) != 0)
         return cli_usage(cli, "%s: no domain", arguments->words[1]);
     int bad = dkim_settings(cli, &r.settings);
-    if (!bad && !(r.domain = find(r.settings, domain))) {
+    if (!bad && !(r.domain = signing_domain_of(r.settings->policy, domain))) {
         fprintf(cli->err, "sluice: no tenant has a dkim \"%.*s\"\n", STR_FMT(domain));
         bad = CLI_NO;
     }

@@ -40,6 +40,14 @@ const struct signing_domain *signing_domain_for(const struct tenant *t, struct s
     return found || !t->domain_count ? found : covering(t, t->domains[0]);
 }
 
+const struct signing_domain *signing_domain_of(const struct policy *policy, struct str domain) {
+    for (size_t i = 0; i < policy->tenant_count; i++)
+        for (size_t k = 0; k < policy->tenants[i].signing_count; k++)
+            if (str_eq(policy->tenants[i].signing[k].domain, domain))
+                return &policy->tenants[i].signing[k];
+    return NULL;
+}
+
 void signing_hold(const struct signing_domain *d, bool held) {
     atomic_store_explicit(d->held, held, memory_order_relaxed);
 }

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 struct tenant;
+struct policy;
 struct rotation;
 
 enum {
@@ -39,6 +40,9 @@ struct signing_domain {
 /* The section that signs for a From domain (any spelling): its own, the nearest parent's with `subdomains`,
  * else that of the tenant's default domain found in the same way, else NULL. A NULL tenant has none. */
 const struct signing_domain *signing_domain_for(const struct tenant *, struct str from_domain);
+
+/* The section of just this domain, whoever's it is. NULL: none. */
+const struct signing_domain *signing_domain_of(const struct policy *, struct str domain);
 /* Keeps a rotation's old keys past the switch, as long as the record is to be kept: what the daemon does
  * while the new one's is known not to be in DNS. From any thread. */
 void signing_hold(const struct signing_domain *, bool held);

@@ -92,19 +92,12 @@ static void look(struct rotation_watch *w, const struct settings *s) {
         }
 }
 
-static const struct signing_domain *find(const struct settings *s, struct str domain) {
-    for (size_t i = 0; i < s->policy->tenant_count; i++)
-        for (size_t k = 0; k < s->policy->tenants[i].signing_count; k++)
-            if (str_eq(s->policy->tenants[i].signing[k].domain, domain))
-                return &s->policy->tenants[i].signing[k];
-    return NULL;
-}
-
 void rotations_keep_holds(const struct settings *now, const struct settings *next) {
     for (size_t i = 0; i < now->policy->tenant_count; i++)
         for (size_t k = 0; k < now->policy->tenants[i].signing_count; k++) {
             const struct signing_domain *from = &now->policy->tenants[i].signing[k];
-            const struct signing_domain *to = signing_held(from) ? find(next, from->domain) : NULL;
+            const struct signing_domain *to =
+                signing_held(from) ? signing_domain_of(next->policy, from->domain) : NULL;
             if (to)
                 signing_hold(to, true);
         }

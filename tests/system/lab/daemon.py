@@ -6,9 +6,9 @@ import re
 import signal
 import subprocess
 import threading
-import time
 
 from . import places
+from .waiting import until
 
 SANITIZER = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99:detect_stack_use_after_return=0",
@@ -150,13 +150,13 @@ class Daemon:
 
     def trace_of(self, trace_id, status=None, count=1, timeout=places.PATIENCE):
         """The rows of one message, by recipient, once `count` of them have `status` (None: have ended)."""
-        end = time.monotonic() + timeout
-        while True:
-            rows = {r["recipient"]: r for r in self.trace("--trace-id", trace_id)}
-            ready = [r for r in rows.values() if (r["status"] == status if status else r["status"] != "Pending")]
-            if len(ready) >= count:
-                return rows
-            if time.monotonic() > end:
-                raise AssertionError(f"{trace_id}: not {status or 'ended'} within {timeout} s: "
-                                     f"{[(r['recipient'], r['status'], r['reply']) for r in rows.values()]}\n" + "\n".join(self.lines[-20:]))
-            time.sleep(0.05)  # poll
+        rows = {}
+
+        def look():
+            rows.clear()
+            rows.update((r["recipient"], r) for r in self.trace("--trace-id", trace_id))
+            return sum(r["status"] == status if status else r["status"] != "Pending" for r in rows.values()) >= count
+
+        until(look, timeout, what=lambda: f"{trace_id}: {status or 'ended'}: "
+              f"{[(r['recipient'], r['status'], r['reply']) for r in rows.values()]}\n" + "\n".join(self.lines[-20:]))
+        return rows
